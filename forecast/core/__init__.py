@@ -1,0 +1,1 @@
+"""Types, errors and formulas that every layer shares; imports nothing of ours."""

@@ -1,0 +1,149 @@
+"""What travels between the layers: a series, what to forecast of it, and the forecast.
+
+Axes, project-wide: N series, C channels, T past steps, H horizon, Q quantile levels.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecast.core.frequency import Frequency, Timestamps
+
+FloatArray = npt.NDArray[np.floating[Any]]
+CovariateArray = npt.NDArray[Any]  # float64, or fixed-width strings for a categorical one
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """One series on a regular grid of time, with what is known beside it.
+
+    Arrays are never written to: several readers share them.
+
+    Attributes:
+        target: [C, T] float64; NaN is missing.
+        channels: names of the C channels; empty for a univariate series.
+        start: time of the first step (datetime64[s]), or None where time is not known.
+        past_covariates: name → [T].
+        future_covariates: name → [H]; each name stands in `past_covariates` too.
+        static_covariates: name → number or category.
+        is_utc: the caller's timestamps had an offset; `start` is in UTC.
+    """
+
+    target: FloatArray
+    item_id: str = "0"
+    channels: tuple[str, ...] = ()
+    start: np.datetime64 | None = None
+    freq: Frequency | None = None
+    past_covariates: Mapping[str, CovariateArray] = field(default=_NOTHING)
+    future_covariates: Mapping[str, CovariateArray] = field(default=_NOTHING)
+    static_covariates: Mapping[str, float | str] = field(default=_NOTHING)
+    is_utc: bool = False
+
+    @property
+    def length(self) -> int:
+        return int(self.target.shape[1])
+
+    @property
+    def num_channels(self) -> int:
+        return int(self.target.shape[0])
+
+    @property
+    def season_length(self) -> int:
+        """Steps in the usual season of the frequency; 1 where the frequency is not known."""
+        return self.freq.season_length if self.freq else 1
+
+    @property
+    def past_timestamps(self) -> Timestamps | None:
+        """Times of the T steps, or None where time is not known."""
+        if self.start is None or self.freq is None:
+            return None
+        return self.freq.timestamps(self.start, self.length)
+
+    def future_timestamps(self, horizon: int) -> Timestamps | None:
+        """Times of the `horizon` steps after the last, or None where time is not known."""
+        if self.start is None or self.freq is None:
+            return None
+        return self.freq.timestamps(self.start, horizon, skip=self.length)
+
+    def last(self, steps: int) -> "Series":
+        """Keep the last `steps` steps; the future is untouched."""
+        skip = self.length - steps
+        if skip <= 0:
+            return self
+        start = self.start
+        if start is not None and self.freq is not None:
+            start = self.freq.timestamps(start, 1, skip=skip)[0]
+        return replace(
+            self,
+            target=self.target[:, skip:],
+            start=start,
+            past_covariates={name: past[skip:] for name, past in self.past_covariates.items()},
+        )
+
+    @property
+    def layout(self) -> Hashable:
+        """What must be equal for two series to share one call of a model."""
+        return (
+            self.num_channels,
+            _kinds(self.past_covariates),
+            tuple(sorted(self.future_covariates)),
+            tuple(sorted(self.static_covariates)),
+        )
+
+
+def _kinds(covariates: Mapping[str, CovariateArray]) -> tuple[tuple[str, bool], ...]:
+    return tuple(sorted((name, is_categorical(past)) for name, past in covariates.items()))
+
+
+def is_categorical(values: CovariateArray) -> bool:
+    """Whether a covariate holds categories rather than numbers."""
+    return bool(values.dtype.kind in "UO")
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastTask:
+    """What is asked of every series of a batch. Hashable: equal tasks may share a call.
+
+    Attributes:
+        quantile_levels: strictly increasing, each in (0, 1); empty for a point forecast.
+        context_length: use only the last so many steps; None for all the model can use.
+        num_samples: paths that a sampling model draws; None for its default.
+        options: the model's own options, an instance of its spec's `options`; None for
+            the defaults.
+    """
+
+    horizon: int
+    quantile_levels: tuple[float, ...] = (0.1, 0.5, 0.9)
+    context_length: int | None = None
+    num_samples: int | None = None
+    seed: int = 0
+    options: Hashable = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecast:
+    """The forecast of one series.
+
+    Attributes:
+        mean: [C, H], the model's point forecast.
+        quantiles: [C, Q, H], increasing along Q; Q may be 0.
+        quantile_levels: the Q levels, strictly increasing.
+        warnings: what the caller should know of how this was made.
+    """
+
+    mean: FloatArray
+    quantiles: FloatArray
+    quantile_levels: tuple[float, ...]
+    warnings: tuple[str, ...] = ()
+
+    def first(self, horizon: int) -> "Forecast":
+        """Keep the first `horizon` steps."""
+        if horizon >= self.mean.shape[1]:
+            return self
+        return replace(self, mean=self.mean[:, :horizon], quantiles=self.quantiles[:, :, :horizon])

@@ -1,0 +1,1 @@
+"""Anything a caller sends, made into series."""

@@ -1,0 +1,138 @@
+"""What is checked before a model is asked and after it has answered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from forecast.core.errors import BadData, BadModelOutput, InvalidRequest
+from forecast.core.types import CovariateArray, Forecast, ForecastTask, Series, is_categorical
+from forecast.models.spec import Capabilities
+
+Value = TypeVar("Value")
+
+
+def check_series(series: Series, task: ForecastTask, able: Capabilities) -> None:
+    """Refuse what the model cannot do.
+
+    Raises:
+        BadData: nothing observed, or a value that is infinite.
+        InvalidRequest: a limit was passed, or a covariate cannot be used or has the wrong
+            length; names it and the limit.
+    """
+    _check_horizon(task, able)
+    _check_target(series, able)
+    _check_covariates(series, task, able)
+
+
+def _check_horizon(task: ForecastTask, able: Capabilities) -> None:
+    if not 1 <= task.horizon <= able.max_horizon:
+        raise InvalidRequest.field(
+            "/parameters/horizon",
+            f"horizon {task.horizon} is not between 1 and {able.max_horizon}, this model's limit",
+        )
+    if task.quantile_levels and able.quantiles == "none":
+        raise InvalidRequest.field(
+            "/parameters/quantile_levels",
+            "this model makes point forecasts only; send an empty list",
+        )
+
+
+def _check_target(series: Series, able: Capabilities) -> None:
+    if series.num_channels > 1 and not able.multivariate:
+        raise InvalidRequest(
+            f"series {series.item_id!r} has {series.num_channels} channels and this model takes"
+            " one; send each channel as a series of its own"
+        )
+    if np.isinf(series.target).any():
+        raise BadData(f"series {series.item_id!r} holds an infinite value")
+    observed = (~np.isnan(series.target)).sum(axis=1)  # [C]
+    if observed.size == 0 or observed.min() == 0:
+        raise BadData(f"series {series.item_id!r} holds no observed value")
+    if observed.min() < able.min_context:
+        raise InvalidRequest(
+            f"series {series.item_id!r} has {observed.min()} observed values;"
+            f" this model needs at least {able.min_context}"
+        )
+
+
+def _check_covariates(series: Series, task: ForecastTask, able: Capabilities) -> None:
+    unusable = _unusable(series, able)
+    options = task.options
+    if unusable and not getattr(options, "ignore_covariates", False):
+        raise InvalidRequest(
+            f"this model cannot use the covariates {', '.join(sorted(unusable))} of series"
+            f" {series.item_id!r}; leave them out or set model_options.ignore_covariates"
+        )
+    for name, past in series.past_covariates.items():
+        _check_length(series, f"past values of covariate {name!r}", past, series.length)
+    for name, future in series.future_covariates.items():
+        if name not in series.past_covariates:
+            raise InvalidRequest(
+                f"covariate {name!r} of series {series.item_id!r} has future values only;"
+                f" send its {series.length} past values under past_covariates"
+            )
+        _check_length(series, f"future values of covariate {name!r}", future, task.horizon)
+
+
+def _check_length(series: Series, what: str, values: CovariateArray, expected: int) -> None:
+    if len(values) != expected:
+        raise InvalidRequest(
+            f"the {what} of series {series.item_id!r} are {len(values)}; expected {expected}"
+        )
+    if not is_categorical(values) and np.isinf(values).any():
+        raise BadData(f"the {what} of series {series.item_id!r} hold an infinite value")
+
+
+def _unusable(series: Series, able: Capabilities) -> set[str]:
+    """Names of the covariates that a model of these capabilities cannot use."""
+    future = set(series.future_covariates)
+    unusable = set() if able.static_covariates else set(series.static_covariates)
+    for name, past in series.past_covariates.items():
+        usable = able.future_covariates if name in future else able.past_covariates
+        if not usable or (is_categorical(past) and not able.categorical_covariates):
+            unusable.add(name)
+    return unusable
+
+
+def without_unusable(series: Series, able: Capabilities) -> tuple[Series, tuple[str, ...]]:
+    """Drop the covariates that cannot be used, and say which."""
+    unusable = _unusable(series, able)
+    if not unusable:
+        return series, ()
+    kept = replace(
+        series,
+        past_covariates=_without(series.past_covariates, unusable),
+        future_covariates=_without(series.future_covariates, unusable),
+        static_covariates=_without(series.static_covariates, unusable),
+    )
+    return kept, (f"ignored covariates: {', '.join(sorted(unusable))}",)
+
+
+def _without(covariates: Mapping[str, Value], names: set[str]) -> dict[str, Value]:
+    return {name: value for name, value in covariates.items() if name not in names}
+
+
+def check_forecasts(forecasts: Sequence[Forecast], batch: Sequence[Series], horizon: int) -> None:
+    """Refuse what a model must never answer.
+
+    Raises:
+        BadModelOutput: a forecast is missing, misshapen or not finite.
+    """
+    if len(forecasts) != len(batch):
+        raise BadModelOutput(f"the model answered {len(forecasts)} of {len(batch)} series")
+    for series, forecast in zip(batch, forecasts, strict=True):
+        points = (series.num_channels, horizon)
+        levels = (series.num_channels, len(forecast.quantile_levels), horizon)
+        if forecast.mean.shape != points or forecast.quantiles.shape != levels:
+            raise BadModelOutput(
+                f"the model answered series {series.item_id!r} with shapes"
+                f" {forecast.mean.shape} and {forecast.quantiles.shape},"
+                f" not {points} and {levels}"
+            )
+        if not (np.isfinite(forecast.mean).all() and np.isfinite(forecast.quantiles).all()):
+            raise BadModelOutput(
+                f"the model's forecast of series {series.item_id!r} is not finite;"
+                " its values may be too large, or its history too short"
+            )

@@ -1,0 +1,1 @@
+"""Prophet: trend, seasonality, holidays and regressors, fitted per series."""

@@ -1,0 +1,140 @@
+"""What a model is, as plain data: importing a spec imports no model library."""
+
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from forecast.core.errors import MissingLibrary
+from forecast.models.base.config import ModelConfig, ModelOptions
+
+if TYPE_CHECKING:
+    from forecast.models.base.model import BaseTimeSeriesModel
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do. Checked before a request is queued.
+
+    Attributes:
+        quantiles: `native` from the model, `calibrated` from its past errors, or `none`.
+        multivariate: forecasts several channels of one series together.
+        categorical_covariates: takes covariates that are text, not only numbers.
+        missing_values: copes with NaN in the target; elsewhere they are interpolated.
+        min_context: the fewest observed steps it needs.
+        max_context: the most past steps it uses; older ones are left out.
+        max_horizon: the longest horizon it forecasts.
+    """
+
+    tasks: tuple[str, ...] = ("forecast",)
+    zero_shot: bool = True
+    trainable: bool = False
+    fine_tunable: bool = False
+    lora: bool = False
+    multivariate: bool = False
+    past_covariates: bool = False
+    future_covariates: bool = False
+    static_covariates: bool = False
+    categorical_covariates: bool = False
+    missing_values: bool = False
+    quantiles: Literal["native", "calibrated", "none"] = "native"
+    min_context: int = 1
+    max_context: int = 100_000
+    max_horizon: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """Under what terms the weights (or, without weights, the library) may be used.
+
+    Attributes:
+        id: SPDX identifier, or the name its authors give.
+    """
+
+    id: str
+    commercial_use: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One entry of the registry.
+
+    Attributes:
+        model_id: folder, part of the URL and key of the registry.
+        model: `module:Class`, imported on first load.
+        weights: default source, with a pinned revision; None for a model without weights,
+            which is ready at once.
+        config: what may be set when it is loaded.
+        options: what may be set in each request.
+        extra: the pip extra that brings its library.
+        environment: `shared`, or the name of an environment of its own.
+        max_replicas: the most processes worth having on one machine; 1 for a model that
+            spreads a batch over the cores itself.
+        router: `module:function` for a model whose routes differ from the shared ones.
+    """
+
+    model_id: str
+    name: str
+    version: str
+    description: str
+    default_port: int
+    model: str
+    weights: str | None
+    capabilities: Capabilities
+    license: License
+    extra: str
+    config: type[ModelConfig] = ModelConfig
+    options: type[ModelOptions] = ModelOptions
+    status: Literal["active", "planned", "deprecated"] = "active"
+    environment: str = "shared"
+    max_replicas: int = 8
+    router: str | None = None
+
+    def model_class(self) -> "type[BaseTimeSeriesModel]":
+        """Import the model's class, and with it the library behind it.
+
+        Raises:
+            MissingLibrary: the extra is not installed; names the command that brings it.
+        """
+        module, _, name = self.model.partition(":")
+        try:
+            return cast("type[BaseTimeSeriesModel]", getattr(import_module(module), name))
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "forecast":
+                raise
+            raise MissingLibrary(
+                f"{self.name} needs {error.name}, which is not installed;"
+                f" install it with: pip install 'forecast-gateway[{self.extra}]'"
+            ) from error
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The entry as `GET /models` shows it."""
+        package = self.model.partition(":")[0].rpartition(".")[0]
+        return {
+            "name": self.name,
+            "version": self.version,
+            "description": self.description,
+            "module": package,
+            "router_path": self.router or "forecast.api.model_routes",
+            "service_path": "forecast.serving.service",
+            "default_port": self.default_port,
+            "status": self.status,
+            "capabilities": asdict(self.capabilities),
+            "license": asdict(self.license),
+            "sources": [self.weights] if self.weights else [],
+            "documentation": f"{package.replace('.', '/')}/README.md",
+        }
+
+    def __getitem__(self, key: str) -> Any:
+        """Read a field by the key of the older dictionary entries."""
+        return self.info[key]
+
+
+def load_specs(package: str, *model_ids: str) -> dict[str, ModelSpec]:
+    """Import `<package>.<model_id>.spec` of each model, in the order given."""
+    specs = {model_id: import_module(f"{package}.{model_id}.spec").SPEC for model_id in model_ids}
+    for model_id, spec in specs.items():
+        if spec.model_id != model_id:
+            raise ValueError(f"the spec in {package}.{model_id} calls itself {spec.model_id!r}")
+    return specs

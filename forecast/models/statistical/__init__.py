@@ -1,0 +1,1 @@
+"""Classical models: ETS, ARIMA, Theta, MSTL, naive ones, and the automatic choice."""

@@ -1,0 +1,1 @@
+"""TimesFM 2.0, 500M parameters."""
