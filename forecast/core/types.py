@@ -5,7 +5,6 @@ Axes, project-wide: N series, C channels, T past steps, H horizon, Q quantile le
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from forecast.core.frequency import Frequency, Timestamps
 
 FloatArray = npt.NDArray[np.floating[Any]]
 CovariateArray = npt.NDArray[Any]  # float64, or fixed-width strings for a categorical one
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +37,9 @@ class Series:
     channels: tuple[str, ...] = ()
     start: np.datetime64 | None = None
     freq: Frequency | None = None
-    past_covariates: Mapping[str, CovariateArray] = field(default=_NOTHING)
-    future_covariates: Mapping[str, CovariateArray] = field(default=_NOTHING)
-    static_covariates: Mapping[str, float | str] = field(default=_NOTHING)
+    past_covariates: Mapping[str, CovariateArray] = field(default_factory=dict)
+    future_covariates: Mapping[str, CovariateArray] = field(default_factory=dict)
+    static_covariates: Mapping[str, float | str] = field(default_factory=dict)
     is_utc: bool = False
 
     @property

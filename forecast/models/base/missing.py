@@ -1,0 +1,40 @@
+"""Missing values filled in, for models that cannot take them."""
+
+import numpy as np
+
+from forecast.core.errors import BadData
+from forecast.core.types import FloatArray
+
+
+def interpolate(values: FloatArray) -> FloatArray:
+    """Fill every NaN along the last axis; each row on its own.
+
+    Between two observed steps on the straight line through them; before the first and
+    after the last, the nearest observed value.
+
+    Args:
+        values: [..., T]: one covariate, or a target [C, T].
+
+    Returns:
+        [..., T] of the same dtype; `values` itself where nothing is missing.
+
+    Raises:
+        BadData: a row holds no observed value.
+    """
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    filled = values.copy()
+    steps = np.arange(values.shape[-1])
+    for row in np.ndindex(values.shape[:-1]):
+        gaps = missing[row]
+        if gaps.all():
+            raise BadData("nothing is observed in the steps used; lengthen context_length")
+        filled[row][gaps] = np.interp(steps[gaps], steps[~gaps], values[row][~gaps])
+    return filled
+
+
+def trimmed(values: FloatArray) -> FloatArray:
+    """Drop the leading steps [C, T] in which no channel is observed."""
+    observed = ~np.isnan(values).all(axis=0)
+    return values[:, int(observed.argmax()) :]
