@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
-from forecast.core.errors import BadData
+from forecast.core.errors import BackendUnavailable, BadData
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.checks import check_forecasts, check_series, without_unusable
 from forecast.models.base.config import ModelConfig, ModelOptions
@@ -42,6 +42,7 @@ class BaseTimeSeriesModel(ABC):
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         self.config = config or self.spec.config()
+        self.device = self._find_device()
 
     # What a family writes
 
@@ -72,6 +73,18 @@ class BaseTimeSeriesModel(ABC):
     def capabilities(self) -> Capabilities:
         """What these very weights can do; a family narrows the spec's by its checkpoint."""
         return self.spec.capabilities
+
+    def _find_device(self) -> str:
+        """Name the device that `config.device` asks for; torch families look for it.
+
+        Raises:
+            BackendUnavailable: it is not there, or the family cannot use it.
+        """
+        if self.config.device.partition(":")[0] not in ("auto", "cpu"):
+            raise BackendUnavailable(
+                f"{self.spec.name} runs on the CPU; ask for backend auto or cpu"
+            )
+        return "cpu"
 
     def shared_horizon(self, horizon: int) -> int:
         """Name the horizon to compute for a request of `horizon` steps.

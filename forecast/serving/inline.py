@@ -1,0 +1,180 @@
+"""The host that holds its model in this process: what every other kind of host leads to."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import orjson
+
+from forecast.core.errors import DeadlinePassed, ForecastError
+from forecast.core.types import Forecast
+from forecast.data.answers import ModelFacts, Timing, encode
+from forecast.data.requests import InferenceRequest, RequestReader
+from forecast.models.spec import ModelSpec
+from forecast.serving.batching import Outcome
+from forecast.serving.hosts import Answer, Call, Operation
+from forecast.serving.initialization import read_initialization
+from forecast.serving.service import LoadRequest, ModelService, ServiceStatus
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_SMALL_ANSWER = 4096  # points that are encoded faster than a thread is woken
+
+
+class InlineHost:
+    """Reads, validates, batches, forecasts and encodes.
+
+    What is small is read on the event loop; files, URLs and large bodies in a few threads.
+    """
+
+    def __init__(self, service: ModelService, reader: RequestReader) -> None:
+        self.spec: ModelSpec = service.spec
+        self._service = service
+        self._reader = reader
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix=f"{self.spec.model_id}-host")
+        self._loading: asyncio.Task[ServiceStatus] | None = None
+        self._operations = {
+            Operation.INITIALIZATION: self._initialize,
+            Operation.STATUS: self._status,
+            Operation.INFERENCE: self._infer,
+            Operation.SHUTDOWN: self._shutdown,
+        }
+
+    async def start(self) -> None:
+        """Begin to load a model without weights; it is ready in a moment."""
+        if self.spec.weights is None:
+            self._load_in_background(LoadRequest(config={"device": "auto"}))
+
+    async def call(self, call: Call) -> Answer:
+        """Answer one call.
+
+        Raises:
+            ForecastError: what the caller is to be told.
+        """
+        return await self._operations[call.operation](call)
+
+    async def close(self) -> None:
+        """Answer what waits, then unload."""
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+        await self._in_thread(self._service.shutdown_model)
+        self._threads.shutdown(wait=False)
+
+    async def _initialize(self, call: Call) -> Answer:
+        request = read_initialization(call.body)
+        load = LoadRequest(
+            source=request.source_for(self.spec),
+            config=request.config_for(self.spec),
+            accept_license=request.accept_license,
+        )
+        loading = self._load_in_background(load)
+        if not request.wait:
+            return self._described(202, "initialization started")
+        await asyncio.shield(loading)
+        return self._described(200, "the model is ready")
+
+    def _load_in_background(self, load: LoadRequest) -> asyncio.Task[ServiceStatus]:
+        """Load in a thread; the status tells how it went to whoever does not wait."""
+        task = asyncio.ensure_future(self._in_thread(self._service.begin_initialization(load)))
+        task.add_done_callback(_log_failure)
+        self._loading = task
+        return task
+
+    async def _status(self, call: Call) -> Answer:  # noqa: ARG002 -- one signature for all
+        return Answer(200, orjson.dumps(_status_document(self._service.get_status())))
+
+    async def _shutdown(self, call: Call) -> Answer:  # noqa: ARG002 -- one signature for all
+        await self._in_thread(self._service.shutdown_model)
+        return self._described(200, "the model is unloaded")
+
+    async def _infer(self, call: Call) -> Answer:
+        if self._loading is not None and not self._service.can_answer:
+            await asyncio.wait([self._loading], timeout=self._reader.policy.max_timeout_s)
+        if self._reader.is_quick(call.body, call.content_type):
+            request, future = self._submit(call)
+        else:
+            request, future = await self._in_thread(self._submit, call)
+        outcome = await _within(future, request.timeout_s)
+        facts = self._facts()
+        if len(outcome.results) * request.task.horizon <= _SMALL_ANSWER:
+            body, media_type = _encoded(request, outcome, facts, call.accept)
+        else:
+            body, media_type = await self._in_thread(_encoded, request, outcome, facts, call.accept)
+        return Answer(200, body, media_type)
+
+    def _submit(self, call: Call) -> "tuple[InferenceRequest, Future[Outcome[Forecast]]]":
+        request = self._reader.read(
+            call.body,
+            call.content_type,
+            self.spec,
+            default_horizon=self._service.default_horizon,
+        )
+        future = self._service.run_inference(
+            request.series, request.task, timeout_s=request.timeout_s
+        )
+        return request, future
+
+    def _facts(self) -> ModelFacts:
+        status = self._service.get_status()
+        return ModelFacts(
+            id=self.spec.model_id,
+            version=self.spec.version,
+            source=status.source,
+            cutoff=None,
+            sha256=status.sha256,
+            device=status.device,
+        )
+
+    def _described(self, code: int, message: str) -> Answer:
+        document = {
+            "message": message,
+            "model_status": self._service.get_status().state,
+            "model_info": {
+                **self._service.get_model_config(),
+                "source": self._service.get_model_source_info(),
+            },
+        }
+        return Answer(code, orjson.dumps(document))
+
+    async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+async def _within(future: "Future[Outcome[Forecast]]", timeout_s: float) -> Outcome[Forecast]:
+    """Wait for an answer; whoever stops waiting gives up the request."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+    except TimeoutError as error:
+        raise DeadlinePassed(
+            f"no forecast within timeout_s = {timeout_s:g}; ask for less or wait longer"
+        ) from error
+
+
+def _encoded(
+    request: InferenceRequest, outcome: Outcome[Forecast], facts: ModelFacts, accept: str
+) -> tuple[bytes, str]:
+    timing = Timing(outcome.queue_s * 1000, outcome.predict_s * 1000, outcome.batch_size)
+    return encode(request, outcome.results, facts, timing, accept)
+
+
+def _status_document(status: ServiceStatus) -> dict[str, Any]:
+    return {
+        "model_status": status.state,
+        "details": status.details,
+        "source": status.source,
+        "version": None,
+        "device": status.device,
+        "loaded_at": status.loaded_at,
+    }
+
+
+def _log_failure(task: asyncio.Task[ServiceStatus]) -> None:
+    """Take note of a failed load, also where nobody waits for it."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    expected = isinstance(error, ForecastError)
+    log.warning("initialization failed: %s", error, exc_info=None if expected else error)
