@@ -1,24 +1,21 @@
-"""Hosts in other processes: children of this one, watched and restarted, and remote ones."""
+"""A child process that holds a model: started, watched, restarted after a crash, ended."""
 
 import asyncio
 import logging
-import shutil
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-import orjson
 
-from forecast.core.errors import ForecastError, HostUnavailable, ModelBusy, ModelNotReady
+from forecast.core.errors import ForecastError, HostUnavailable
 from forecast.models.spec import ModelSpec
-from forecast.serving.hosts import Answer, Call, Operation
+from forecast.serving.channel import Channel
+from forecast.serving.hosts import Answer, Call
 
 log = logging.getLogger(__name__)
 
-_KEPT_HEADERS = ("Retry-After",)
 _POLL_S = 0.05
 
 
@@ -51,116 +48,7 @@ class ChildOptions:
     max_call_s: float = 900.0
 
 
-class Channel:
-    """Passes calls on to a host over HTTP, bytes in and bytes out."""
-
-    def __init__(
-        self,
-        model_id: str,
-        base_url: str,
-        *,
-        connector: aiohttp.BaseConnector,
-        max_call_s: float,
-        api_key: str | None = None,
-    ) -> None:
-        self._model_id = model_id
-        self._base_url = base_url
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=max_call_s, sock_connect=5.0),
-            auto_decompress=True,
-        )
-        self.outstanding = 0
-
-    async def forward(self, call: Call) -> Answer:
-        """Send a call; errors of the host come back as its answer.
-
-        Raises:
-            HostUnavailable: nobody listens, or the host went away while it answered.
-        """
-        url = f"{self._base_url}/forecast/v1/{self._model_id}/{call.operation}"
-        method = "GET" if call.operation is Operation.STATUS else "POST"
-        headers = {
-            "Content-Type": call.content_type,
-            "Accept": call.accept,
-            "X-Request-ID": call.request_id,
-            **self._headers,
-        }
-        self.outstanding += 1
-        try:
-            async with self._session.request(
-                method, url, data=call.body or None, headers=headers, allow_redirects=False
-            ) as response:
-                return Answer(
-                    response.status,
-                    await response.read(),
-                    response.headers.get("Content-Type", "application/json"),
-                    {
-                        name: response.headers[name]
-                        for name in _KEPT_HEADERS
-                        if name in response.headers
-                    },
-                )
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise HostUnavailable(
-                f"the host of {self._model_id} does not answer; try again in a moment",
-                retry_after_s=1.0,
-            ) from error
-        finally:
-            self.outstanding -= 1
-
-    async def is_alive(self) -> bool:
-        """Whether the host listens."""
-        try:
-            async with self._session.get(f"{self._base_url}/health/live") as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError):
-            return False
-
-    async def close(self) -> None:
-        await self._session.close()
-
-
-class RemoteHost:
-    """A host on another machine or in a container, at a base URL."""
-
-    def __init__(
-        self, spec: ModelSpec, base_url: str, *, api_key: str | None, max_call_s: float = 900.0
-    ) -> None:
-        self.spec = spec
-        self._base_url = base_url.rstrip("/")
-        self._api_key = api_key
-        self._max_call_s = max_call_s
-        self._channel: Channel | None = None
-
-    async def start(self) -> None:
-        """Open the connections; the remote machine looks after its own model."""
-        self._channel = Channel(
-            self.spec.model_id,
-            self._base_url,
-            connector=aiohttp.TCPConnector(limit=1024),
-            max_call_s=self._max_call_s,
-            api_key=self._api_key,
-        )
-
-    async def call(self, call: Call) -> Answer:
-        """Answer one call.
-
-        Raises:
-            HostUnavailable: the machine does not answer.
-        """
-        if self._channel is None:
-            raise HostUnavailable(f"the host of {self.spec.model_id} is not started")
-        return await self._channel.forward(call)
-
-    async def close(self) -> None:
-        """Close the connections; the remote machine goes on."""
-        if self._channel is not None:
-            await self._channel.close()
-
-
-class _Child:
+class Child:
     """One process that holds the model: started, watched, and restarted after a crash."""
 
     def __init__(self, spec: ModelSpec, socket: Path, options: ChildOptions) -> None:
@@ -304,127 +192,6 @@ class _Child:
         except TimeoutError:
             process.kill()
             await process.wait()
-
-
-class ChildHost:
-    """Children of this process that hold one model, each on a Unix socket of its own.
-
-    They start with the first initialization, or at once for a model without weights, and
-    end with the shutdown: the memory goes back to the machine.
-    """
-
-    def __init__(self, spec: ModelSpec, options: ChildOptions) -> None:
-        self.spec = spec
-        self._options = options
-        self._folder: Path | None = None
-        self._children: Sequence[_Child] = ()
-        self._background: asyncio.Task[None] | None = None
-        self._is_wanted = spec.weights is None
-        self._is_initializing = False
-
-    @property
-    def pids(self) -> list[int]:
-        """Process ids of the children that run."""
-        return [child.pid for child in self._children if child.is_up and child.pid is not None]
-
-    async def start(self) -> None:
-        """Make ready; children of a model without weights start in the background."""
-        # A short path of our own: a Unix socket's may have no more than 107 characters.
-        self._folder = Path(tempfile.mkdtemp(prefix="forecast-"))
-        count = min(self._options.replicas, self.spec.max_replicas)
-        self._children = [
-            _Child(self.spec, self._folder / f"{number}.sock", self._options)
-            for number in range(count)
-        ]
-        if self._is_wanted:
-            self._background = asyncio.create_task(self._start_children())
-
-    async def call(self, call: Call) -> Answer:
-        """Answer one call.
-
-        Raises:
-            HostUnavailable: no child answers.
-            ModelNotReady: the model was not initialized.
-            ModelBusy: it is being initialized already.
-        """
-        if call.operation is Operation.INITIALIZATION:
-            return await self._initialize(call)
-        if call.operation is Operation.INFERENCE:
-            return await (await self._least_busy()).channel.forward(call)
-        if call.operation is Operation.SHUTDOWN:
-            return await self._shutdown(call)
-        return await self._status(call)
-
-    async def close(self) -> None:
-        """End the children."""
-        if self._background is not None:
-            self._background.cancel()
-        await asyncio.gather(*(child.close() for child in self._children))
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    async def _start_children(self) -> None:
-        results = await asyncio.gather(
-            *(child.start() for child in self._children), return_exceptions=True
-        )
-        for error in results:
-            if isinstance(error, BaseException):
-                log.error("the host of %s did not start: %s", self.spec.model_id, error)
-
-    async def _initialize(self, call: Call) -> Answer:
-        if self._is_initializing:
-            raise ModelBusy(f"{self.spec.model_id} is being loaded; try again later")
-        self._is_initializing = self._is_wanted = True
-        try:
-            answers = await asyncio.gather(*(child.initialize(call) for child in self._children))
-        finally:
-            self._is_initializing = False
-        return max(answers, key=lambda answer: answer.status)
-
-    async def _least_busy(self) -> _Child:
-        """Choose the child with the fewest requests; wait for one that is starting."""
-        if not self._is_wanted:
-            raise ModelNotReady(
-                f"{self.spec.model_id} is uninitialized;"
-                f" load it with POST /forecast/v1/{self.spec.model_id}/initialization"
-            )
-        up = [child for child in self._children if child.is_up]
-        if not up:
-            await self._children[0].start()
-            return self._children[0]
-        return min(up, key=lambda child: child.channel.outstanding)
-
-    async def _status(self, call: Call) -> Answer:
-        """Show the child that has furthest to go."""
-        up = [child for child in self._children if child.is_up]
-        if not up:
-            state = "initializing" if self._is_wanted else "uninitialized"
-            return Answer(200, orjson.dumps(_NO_CHILD | {"model_status": state}))
-        answers = await asyncio.gather(*(child.channel.forward(call) for child in up))
-        return max(answers, key=_to_go)
-
-    async def _shutdown(self, call: Call) -> Answer:
-        up = [child for child in self._children if child.is_up]
-        answers = await asyncio.gather(*(child.channel.forward(call) for child in up))
-        if any(answer.status >= 300 for answer in answers):
-            return max(answers, key=lambda answer: answer.status)
-        self._is_wanted = False
-        await asyncio.gather(*(child.stop() for child in self._children))
-        document = {"message": "the model is unloaded", "model_status": "uninitialized"}
-        return Answer(200, orjson.dumps(document))
-
-
-_NO_CHILD: dict[str, str | None] = dict.fromkeys(
-    ("details", "source", "version", "device", "loaded_at")
-)
-_STATES = ("ready", "uninitialized", "initializing", "error")
-
-
-def _to_go(answer: Answer) -> int:
-    """Rank an answer about the status: the further from ready, the higher."""
-    if answer.status != 200:
-        return len(_STATES)
-    return _STATES.index(orjson.loads(answer.body)["model_status"])
 
 
 def _thread_limits(threads: int) -> dict[str, str]:
