@@ -1,6 +1,30 @@
-"""What chronos is."""
+"""What Chronos is (Ansari et al. 2024, arXiv:2403.07815; 2025, arXiv:2510.15821)."""
 
+from pydantic import Field
+
+from forecast.models.base.config import ModelOptions
 from forecast.models.spec import Capabilities, License, ModelSpec
+
+
+class ChronosOptions(ModelOptions):
+    """How Chronos-T5 samples its paths; Chronos-Bolt and Chronos-2 do not sample.
+
+    Attributes:
+        temperature: below 1 narrows the distribution of each step, above 1 widens it.
+        top_k: sample among the so many likeliest values of each step.
+        top_p: sample among the likeliest values that together have this probability.
+    """
+
+    temperature: float | None = Field(
+        None, gt=0, le=10, description="Chronos-T5 only: below 1 narrows, above 1 widens."
+    )
+    top_k: int | None = Field(
+        None, ge=1, description="Chronos-T5 only: sample among the k likeliest values."
+    )
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="Chronos-T5 only: sample within this probability mass."
+    )
+
 
 SPEC = ModelSpec(
     model_id="chronos",
@@ -10,11 +34,20 @@ SPEC = ModelSpec(
     default_port=8002,
     model="forecast.models.chronos.model:ChronosModel",
     weights="hf:amazon/chronos-bolt-small@main",
-    capabilities=Capabilities(missing_values=True),
+    capabilities=Capabilities(  # of the three kinds together; a checkpoint narrows them
+        multivariate=True,
+        past_covariates=True,
+        future_covariates=True,
+        categorical_covariates=True,
+        missing_values=True,
+        max_context=8192,
+        max_horizon=1024,
+    ),
     license=License(
         "Apache-2.0",
         True,
         "https://github.com/amazon-science/chronos-forecasting/blob/main/LICENSE",
     ),
     extra="chronos",
+    options=ChronosOptions,
 )
