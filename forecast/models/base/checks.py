@@ -13,8 +13,11 @@ from forecast.models.spec import Capabilities
 Value = TypeVar("Value")
 
 
-def check_series(series: Series, task: ForecastTask, able: Capabilities) -> None:
+def check_series(series: Series, task: ForecastTask, able: Capabilities, steps: int) -> None:
     """Refuse what the model cannot do.
+
+    Args:
+        steps: the most past steps that will be used: what must hold observed values.
 
     Raises:
         BadData: nothing observed, or a value that is infinite.
@@ -22,7 +25,7 @@ def check_series(series: Series, task: ForecastTask, able: Capabilities) -> None
             length; names it and the limit.
     """
     _check_horizon(task, able)
-    _check_target(series, able)
+    _check_target(series, able, steps)
     _check_covariates(series, task, able)
 
 
@@ -39,7 +42,7 @@ def _check_horizon(task: ForecastTask, able: Capabilities) -> None:
         )
 
 
-def _check_target(series: Series, able: Capabilities) -> None:
+def _check_target(series: Series, able: Capabilities, steps: int) -> None:
     if series.num_channels > 1 and not able.multivariate:
         raise InvalidRequest(
             f"series {series.item_id!r} has {series.num_channels} channels and this model takes"
@@ -47,12 +50,13 @@ def _check_target(series: Series, able: Capabilities) -> None:
         )
     if np.isinf(series.target).any():
         raise BadData(f"series {series.item_id!r} holds an infinite value")
-    observed = (~np.isnan(series.target)).sum(axis=1)  # [C]
+    observed = (~np.isnan(series.target[:, -steps:])).sum(axis=1)  # [C]
+    used = f" in its last {steps} steps, all that is used" if steps < series.length else ""
     if observed.size == 0 or observed.min() == 0:
-        raise BadData(f"series {series.item_id!r} holds no observed value")
+        raise BadData(f"series {series.item_id!r} holds no observed value{used}")
     if observed.min() < able.min_context:
         raise InvalidRequest(
-            f"series {series.item_id!r} has {observed.min()} observed values;"
+            f"series {series.item_id!r} has {observed.min()} observed values{used};"
             f" this model needs at least {able.min_context}"
         )
 

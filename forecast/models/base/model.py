@@ -117,14 +117,14 @@ class BaseTimeSeriesModel(ABC):
             BadData: nothing observed, or a value that is infinite.
             InvalidRequest: a limit was passed or a covariate cannot be used.
         """
-        check_series(series, task, self.capabilities)
+        check_series(series, task, self.capabilities, self._steps(task))
 
     def batch_key(self, series: Series, task: ForecastTask) -> BatchKey:
         """Name the calls that this series may share: equal keys, one call.
 
         Lengths share a power-of-two bucket, because padding to the longest costs 2.6 times.
         """
-        steps = min(series.length, task.context_length or series.length, self.max_context)
+        steps = min(series.length, self._steps(task))
         horizon = task.horizon
         if not series.future_covariates:
             horizon = min(self.shared_horizon(horizon), self.capabilities.max_horizon)
@@ -164,8 +164,11 @@ class BaseTimeSeriesModel(ABC):
 
     def _prepare(self, series: Series, task: ForecastTask) -> tuple[Series, tuple[str, ...]]:
         usable, warnings = without_unusable(series, self.capabilities)
-        steps = min(task.context_length or self.max_context, self.max_context)
-        return usable.last(steps), warnings
+        return usable.last(self._steps(task)), warnings
+
+    def _steps(self, task: ForecastTask) -> int:
+        """Count the most past steps used for a task."""
+        return min(task.context_length or self.max_context, self.max_context)
 
     def save_model(self, path: Path) -> None:
         """Write the options and the weights into a folder that is new or empty."""
