@@ -1,0 +1,244 @@
+"""Checkpoints of a model hub, each at one commit, kept in the hub client's own cache.
+
+A source without a revision, or at `main`, is pinned: the commit found at its first use is
+written to `pins.json` in the cache, and every later load takes that commit, without asking the
+hub. To move on, name the revision (`hf:<repo>@<commit or tag>`), or remove the line of the pin.
+A branch or tag named is looked up at each load; while the hub is down, it is what it last was.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    DisabledRepoError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from forecast.core.atomic import locked, write_text
+from forecast.core.errors import (
+    Forbidden,
+    ForecastError,
+    InvalidRequest,
+    SourceUnavailable,
+    UnknownSource,
+    UnsupportedFormat,
+)
+from forecast.store.checkpoint import PATTERNS, WEIGHTS, file_digest, require_weights
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+DEFAULT_REVISION = "main"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LOST = "what the hub sent does not match its checksum; load again to download it anew"
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """How the hub is reached.
+
+    Attributes:
+        endpoint: address of the hub or a mirror; None for the client's default.
+        token: sent to the endpoint only; None sends none.
+        timeout_s: for an answer of the hub, not for the whole download.
+        offline: never ask the hub; take what the cache holds.
+        cache: folder in the hub client's layout, to share one with other programs; None for
+            a folder in the resolver's cache.
+    """
+
+    endpoint: str | None = None
+    token: str | None = field(default=None, repr=False)
+    timeout_s: float = 10.0
+    offline: bool = False
+    cache: Path | None = None
+
+
+class Hub:
+    """Downloads snapshots; safe to use from several threads and processes."""
+
+    def __init__(self, settings: HubSettings, cache: Path) -> None:
+        self._settings = settings
+        self._pins = cache / "pins.json"
+        self._cache = settings.cache or cache / "hub"
+        self._token: str | bool = settings.token or False
+        self._api = HfApi(endpoint=settings.endpoint, token=self._token)
+        disable_progress_bars()
+
+    def fetch(self, repo: str, revision: str | None) -> tuple[str, Path]:
+        """Bring a snapshot here: safetensors and text files, nothing that can hold a pickle.
+
+        Args:
+            revision: a commit, tag or branch; None and `main` mean the pinned commit.
+
+        Returns:
+            The commit, 40 hex digits, and the folder that holds its files.
+
+        Raises:
+            UnknownSource: no such repository or revision.
+            Forbidden: it is gated or private, and the token does not open it.
+            UnsupportedFormat: it holds no safetensors.
+            SourceUnavailable: the hub does not answer and the cache has no copy.
+        """
+        name = revision or DEFAULT_REVISION
+        known = None if COMMIT.fullmatch(name) else self._known(repo, name)
+        wanted = known if known and name == DEFAULT_REVISION else name
+        try:
+            commit, folder = self._snapshot(repo, wanted, known)
+        except (HfHubHTTPError, httpx2.HTTPError, OSError, HFValidationError) as error:
+            raise _explained(error, f"hf:{repo}@{wanted}") from error
+        require_weights(folder)
+        _verify(folder)
+        if commit not in (name, known):
+            self._remember(repo, name, commit)
+        return commit, folder
+
+    def _snapshot(self, repo: str, revision: str, known: str | None) -> tuple[str, Path]:
+        """Take a snapshot from the cache if it is surely whole there, else from the hub.
+
+        Args:
+            known: the commit that the revision was when last asked.
+        """
+        if self._settings.offline or (COMMIT.fullmatch(revision) and self._has(repo, revision)):
+            return self._cached(repo, known or revision)
+        try:
+            commit = self._ask(repo, revision)
+        except (httpx2.TransportError, OfflineModeIsEnabled, HfHubHTTPError) as error:
+            if not _is_down(error):
+                raise
+            return self._cached(repo, known or revision)
+        folder = snapshot_download(
+            repo,
+            revision=commit,
+            cache_dir=self._cache,
+            allow_patterns=list(PATTERNS),
+            endpoint=self._settings.endpoint,
+            token=self._token,
+            etag_timeout=self._settings.timeout_s,
+        )
+        return commit, Path(folder)
+
+    def _ask(self, repo: str, revision: str) -> str:
+        """Ask once, without the client's retries, which take 23 s per file when it is down."""
+        info = self._api.model_info(repo, revision=revision, timeout=self._settings.timeout_s)
+        files = [sibling.rfilename for sibling in info.siblings or ()]
+        if not any(fnmatch(file, WEIGHTS) for file in files):
+            raise UnsupportedFormat(
+                f"hf:{repo} holds no safetensors at {revision};"
+                " weights in other formats (pickles such as *.bin, *.ckpt, *.pt) are not loaded"
+            )
+        if info.sha is None:
+            raise SourceUnavailable("the hub did not say which commit it would send")
+        return info.sha
+
+    def _has(self, repo: str, commit: str) -> bool:
+        """Tell whether the cache is known to hold every file of a commit that we take."""
+        try:
+            get_cached_repo_tree(repo, revision=commit, cache_dir=self._cache)
+            self._cached(repo, commit)
+        except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
+            return False
+        return True
+
+    def _cached(self, repo: str, revision: str) -> tuple[str, Path]:
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            cache_dir=self._cache,
+            allow_patterns=list(PATTERNS),
+            local_files_only=True,
+        )
+        return Path(folder).name, Path(folder)
+
+    def _known(self, repo: str, name: str) -> str | None:
+        commit = self._read_pins().get(self._pin_key(repo, name))
+        return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else None
+
+    def _remember(self, repo: str, name: str, commit: str) -> None:
+        """Write down what a name meant; the commit of `main` is kept, the first one counts."""
+        key = self._pin_key(repo, name)
+        with locked(self._pins.with_suffix(".lock")):
+            pins = self._read_pins()
+            if name == DEFAULT_REVISION:
+                commit = pins.get(key, commit)
+            write_text(
+                self._pins, json.dumps(pins | {key: commit}, indent=2, sort_keys=True) + "\n"
+            )
+
+    def _read_pins(self) -> dict[str, Any]:
+        try:
+            pins = json.loads(self._pins.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise SourceUnavailable(
+                "pins.json in the cache of weights is not valid JSON; mend or remove it"
+            ) from error
+        return pins if isinstance(pins, dict) else {}
+
+    def _pin_key(self, repo: str, name: str) -> str:
+        return f"{self._api.endpoint}/{repo}@{name}"
+
+
+def _verify(folder: Path) -> None:
+    """Compare weights with the digest that hubs name large files by, and drop what differs."""
+    for link in folder.rglob(WEIGHTS):
+        blob = link.resolve()
+        if _SHA256.fullmatch(blob.name) and file_digest(blob) != blob.name:
+            link.unlink()
+            blob.unlink()
+            raise SourceUnavailable(_LOST)
+
+
+def _is_down(error: Exception) -> bool:
+    """Tell a hub that does not answer from one that says no."""
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code == 429 or error.response.status_code >= 500
+    return True
+
+
+def _explained(error: Exception, source: str) -> ForecastError:
+    """Say in our words what the hub's client says in its own; those may name paths."""
+    for kind, meaning in _MEANINGS.items():
+        if isinstance(error, kind):
+            return meaning[0](meaning[1].format(source=source))
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        return Forbidden(f"the hub refuses {source} to this token; check the token")
+    if isinstance(error, OSError) and error.errno:
+        reason = os.strerror(error.errno).lower()
+        return SourceUnavailable(f"{source} cannot be written to the cache of weights: {reason}")
+    return SourceUnavailable(
+        f"the hub does not answer, and {source} is not whole in the cache;"
+        " check the network and the hub's address, or use a local: source"
+    )
+
+
+# In this order: a gated repository is, to the client, a kind of missing one.
+_MEANINGS: dict[type[Exception], tuple[type[ForecastError], str]] = {
+    GatedRepoError: (
+        Forbidden,
+        "{source} is gated: accept its terms on the hub with the account of the token",
+    ),
+    DisabledRepoError: (Forbidden, "the hub has disabled {source}"),
+    RepositoryNotFoundError: (
+        UnknownSource,
+        "the hub has no {source}, or it is private and the token does not open it",
+    ),
+    RevisionNotFoundError: (UnknownSource, "the hub has no revision {source}"),
+    RemoteEntryNotFoundError: (UnknownSource, "a file of {source} is gone from the hub"),
+    HFValidationError: (InvalidRequest, "{source} is not the name of a repository"),
+}

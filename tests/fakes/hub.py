@@ -1,0 +1,220 @@
+"""A model hub on loopback, for the real client: repositories, revisions, gates and tokens.
+
+    with FakeHub() as hub:
+        commit = hub.add("org/name", {"config.json": b"{}", "model.safetensors": b"..."})
+        HfApi(endpoint=hub.endpoint).model_info("org/name").sha == commit
+
+It speaks the endpoints that a download uses: HEAD and GET `/<repo>/resolve/<revision>/<file>`,
+`/api/models/<repo>[/revision/<revision>]`, `…/tree/<revision>` and `…/refs`.
+"""
+
+import hashlib
+import json
+import re
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+_API = re.compile(
+    r"/api/models/(?P<repo>[^/]+(?:/[^/]+)?)(?:/(?P<what>revision|tree|refs)(?:/(?P<revision>.+))?)?"
+)
+_FILE = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
+
+
+@dataclass
+class Repository:
+    """Its files at each commit, and the commits that its branches and tags name.
+
+    Attributes:
+        gated: wants a token, and answers as gated without one.
+        status: answer every request with this HTTP status instead; None to work.
+        corrupt: flip a byte of every file sent, while the headers tell the truth.
+    """
+
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+    gated: bool = False
+    status: int | None = None
+    corrupt: bool = False
+
+    def files(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
+        commit = self.refs.get(revision, revision)
+        return (commit, self.commits[commit]) if commit in self.commits else None
+
+
+class FakeHub:
+    """The server. `requests` lists what was asked, as `METHOD /path`."""
+
+    def __init__(self, *, token: str = "hf_secret_of_the_test") -> None:
+        self.token = token
+        self.repositories: dict[str, Repository] = {}
+        self.requests: list[str] = []
+        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self._thread = Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def add(self, repo: str, files: Mapping[str, bytes] | Path, *, revision: str = "main") -> str:
+        """Commit files, or a folder of them, to a branch; the commit depends on them alone."""
+        content = _read(files) if isinstance(files, Path) else dict(files)
+        commit = hashlib.sha1(
+            json.dumps({name: _sha256(data) for name, data in sorted(content.items())}).encode()
+        ).hexdigest()
+        repository = self.repositories.setdefault(repo, Repository())
+        repository.commits[commit] = content
+        repository.refs[revision] = commit
+        return commit
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop answering: the next request finds the port closed."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+        self._server.hang_up()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        hub = self
+
+        class Handler(_Handler):
+            def do_GET(self) -> None:
+                self.answer(hub)
+
+            do_HEAD = do_GET  # noqa: N815 -- http.server looks for this name
+
+        return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    """Remembers its connections, for a client that keeps one alive must find it closed."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._open: list[socket.socket] = []
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.append(request)
+        super().process_request(request, client_address)
+
+    def hang_up(self) -> None:
+        for connection in self._open:
+            with suppress(OSError):  # closed already
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, hub: FakeHub) -> None:
+        path = unquote(urlsplit(self.path).path)
+        hub.requests.append(f"{self.command} {path}")
+        found = _API.fullmatch(path) or _FILE.fullmatch(path)
+        repository = hub.repositories.get(found["repo"]) if found else None
+        if found is None or repository is None:
+            self._refuse(401 if found else 404, "RepoNotFound")
+        elif repository.status is not None:
+            self._refuse(repository.status, "")
+        elif repository.gated and self.headers["Authorization"] != f"Bearer {hub.token}":
+            self._refuse(403, "GatedRepo")
+        elif "file" in found.groupdict():
+            self._send_file(repository, found["revision"], found["file"])
+        else:
+            self._send_api(repository, found["repo"], found["what"], found["revision"] or "main")
+
+    def _send_api(self, repository: Repository, repo: str, what: str | None, revision: str) -> None:
+        if what == "refs":
+            refs = [
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit}
+                for name, commit in repository.refs.items()
+            ]
+            return self._send_json({"branches": refs, "tags": [], "converts": []})
+        found = repository.files(revision)
+        if found is None:
+            return self._refuse(404, "RevisionNotFound")
+        commit, files = found
+        if what == "tree":
+            return self._send_json([_tree_entry(*file) for file in files.items()])
+        siblings = [{"rfilename": name} for name in files]
+        return self._send_json({"id": repo, "sha": commit, "siblings": siblings})
+
+    def _send_file(self, repository: Repository, revision: str, name: str) -> None:
+        found = repository.files(revision)
+        if found is None:
+            return self._refuse(404, "RevisionNotFound")
+        commit, files = found
+        if name not in files:
+            return self._refuse(404, "EntryNotFound", commit)
+        data = files[name]
+        headers = {"ETag": f'"{_etag(name, data)}"', "X-Repo-Commit": commit}
+        if repository.corrupt:
+            data = bytes([data[0] ^ 1]) + data[1:]
+        return self._send(200, data, headers)
+
+    def _send_json(self, document: Any) -> None:
+        self._send(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
+
+    def _refuse(self, status: int, code: str, commit: str = "") -> None:
+        headers = {"X-Error-Code": code} if code else {}
+        self._send(status, b"{}", headers | ({"X-Repo-Commit": commit} if commit else {}))
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay silent; `FakeHub.requests` is the log."""
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _is_large(name: str) -> bool:
+    """Hubs keep weights in LFS, where a file is named by its SHA-256."""
+    return not name.endswith((".json", ".txt", ".md", ".py"))
+
+
+def _etag(name: str, data: bytes) -> str:
+    return _sha256(data) if _is_large(name) else hashlib.sha1(data).hexdigest()
+
+
+def _tree_entry(name: str, data: bytes) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "type": "file",
+        "path": name,
+        "size": len(data),
+        "oid": hashlib.sha1(data).hexdigest(),
+    }
+    if _is_large(name):
+        entry["lfs"] = {"oid": _sha256(data), "size": len(data), "pointerSize": 134}
+    return entry

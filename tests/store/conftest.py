@@ -1,0 +1,31 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from forecast.store.hub import HubSettings
+from forecast.store.sources import SourceResolver
+from tests.fakes.hub import FakeHub
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as server:
+        yield server
+
+
+@pytest.fixture
+def make_resolver(tmp_path: Path, hub: FakeHub) -> Callable[..., SourceResolver]:
+    """Make resolvers on one cache, as restarted processes would be."""
+
+    def make(
+        *, roots: object = (), mlflow: str | None = None, **settings: object
+    ) -> SourceResolver:
+        return SourceResolver(
+            local_roots=roots,
+            cache=tmp_path / "cache",
+            hub=HubSettings(**{"endpoint": hub.endpoint, "timeout_s": 5.0} | settings),
+            mlflow_tracking_uri=mlflow,
+        )
+
+    return make
