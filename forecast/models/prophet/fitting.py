@@ -1,0 +1,154 @@
+"""Fits Prophet to one series and samples its future; runs in a worker of the pool."""
+
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from forecast.core.errors import BadModelOutput, InvalidRequest
+from forecast.core.frequency import Timestamps
+from forecast.core.types import FloatArray
+from forecast.models.prophet.spec import ProphetOptions
+
+if TYPE_CHECKING:
+    from prophet import Prophet
+
+_SEEDS = 2**32  # as many as numpy's global generator knows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One series, and what to fit to it.
+
+    Attributes:
+        times: [T + H] datetime64[s], made up where `has_time` is false.
+        target: [T]; NaN is missing.
+        regressors: [T + H, K], nothing missing; K may be 0.
+        levels: the Q quantile levels.
+        num_samples: paths drawn for the quantiles.
+    """
+
+    item_id: str
+    times: Timestamps
+    has_time: bool
+    target: FloatArray
+    regressors: FloatArray
+    options: ProphetOptions
+    levels: tuple[float, ...]
+    num_samples: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A forecast: mean [H], quantiles [Q, H] at the job's levels."""
+
+    mean: FloatArray
+    quantiles: FloatArray
+
+
+def fit(job: Job) -> Fit:
+    """Fit, forecast, and take the quantiles of sampled paths.
+
+    The samples come from numpy's global generator, the only one that Prophet knows. It is
+    seeded for each series, so that an answer depends on nothing but the series and the seed.
+
+    Raises:
+        InvalidRequest: Prophet refuses an option; says why.
+        BadModelOutput: its optimiser fails on the series.
+    """
+    np.random.seed(job.seed % _SEEDS)
+    model = _build(job)
+    table = _table(job)
+    length = len(job.target)
+    _fit(model, table[:length].assign(y=job.target), job)
+    future = table[length:]
+    model.uncertainty_samples = 0  # `predict` would sample, for an interval nobody asked
+    mean = model.predict(future)["yhat"].to_numpy(dtype=np.float64)
+    if not job.levels:
+        return Fit(mean, np.empty((0, len(future))))
+    model.uncertainty_samples = job.num_samples
+    paths = model.predictive_samples(future)["yhat"]  # [H, num_samples]
+    return Fit(mean, np.quantile(paths, job.levels, axis=1))  # [Q, H]
+
+
+def _build(job: Job) -> "Prophet":
+    from forecast.models.prophet.library import Prophet  # only workers pay for it
+
+    options = job.options
+    try:
+        model = Prophet(
+            **_seasons(options, has_time=job.has_time),
+            growth=options.growth,
+            n_changepoints=options.n_changepoints,
+            changepoint_range=options.changepoint_range,
+            changepoint_prior_scale=options.changepoint_prior_scale,
+            seasonality_mode=options.seasonality_mode,
+            seasonality_prior_scale=options.seasonality_prior_scale,
+            holidays=_holidays(options),
+            holidays_mode=options.holidays_mode,
+            holidays_prior_scale=options.holidays_prior_scale,
+            scaling=options.scaling,
+        )
+        _add_parts(model, options, job.regressors.shape[1])
+    except (ValueError, AttributeError, NotImplementedError) as error:
+        raise InvalidRequest.field("/parameters/model_options", f"Prophet says: {error}") from error
+    return model
+
+
+def _seasons(options: ProphetOptions, *, has_time: bool) -> dict[str, Any]:
+    """Choose the built-in seasons; on made-up times there are none."""
+    names = ("yearly_seasonality", "weekly_seasonality", "daily_seasonality")
+    return {name: getattr(options, name) if has_time else False for name in names}
+
+
+def _holidays(options: ProphetOptions) -> pd.DataFrame | None:
+    if not options.holidays:
+        return None
+    rows = [
+        (holiday.name, day, holiday.lower_window, holiday.upper_window)
+        for holiday in options.holidays
+        for day in holiday.dates
+    ]
+    table = pd.DataFrame(rows, columns=["holiday", "ds", "lower_window", "upper_window"])
+    return table.assign(ds=pd.to_datetime(table["ds"]))
+
+
+def _add_parts(model: "Prophet", options: ProphetOptions, regressors: int) -> None:
+    for season in options.seasonalities:
+        model.add_seasonality(**season.model_dump())
+    if options.country_holidays:
+        model.add_country_holidays(options.country_holidays.upper())
+        # An unknown country would be found out only by the fit.
+        from prophet.make_holidays import make_holidays_df
+
+        make_holidays_df([2020], options.country_holidays.upper())
+    for index in range(regressors):
+        model.add_regressor(
+            f"regressor_{index}",  # some names of covariates are taken, such as trend
+            prior_scale=options.regressor_prior_scale,
+            mode=options.regressor_mode,
+        )
+
+
+def _table(job: Job) -> pd.DataFrame:
+    """Lay out the T + H rows as Prophet reads them, but for the target."""
+    columns = {f"regressor_{index}": row for index, row in enumerate(job.regressors.T)}
+    table = pd.DataFrame({"ds": job.times} | columns)
+    if job.options.growth == "logistic":
+        table = table.assign(cap=job.options.cap, floor=job.options.floor)
+    return table
+
+
+def _fit(model: "Prophet", table: pd.DataFrame, job: Job) -> None:
+    # Stan's files go with the folder; by default they stay as long as the worker lives.
+    with TemporaryDirectory(prefix="prophet-") as folder:
+        try:
+            model.fit(table, output_dir=folder)
+        except RuntimeError as error:
+            raise BadModelOutput(
+                f"Prophet's optimiser failed on series {job.item_id!r};"
+                " try fewer changepoints, another growth, or rescale its values"
+            ) from error

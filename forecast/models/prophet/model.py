@@ -1,0 +1,131 @@
+"""Prophet, one fit a series, in processes beside this one."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from forecast.core.errors import InvalidRequest
+from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
+from forecast.models.base.config import ModelConfig
+from forecast.models.base.missing import interpolate
+from forecast.models.base.model import BaseTimeSeriesModel
+from forecast.models.base.process_pool import ProcessPool
+from forecast.models.prophet import fitting
+from forecast.models.prophet.fitting import Job
+from forecast.models.prophet.spec import SPEC, ProphetOptions
+
+if find_spec("prophet") is None:  # only the workers import it, but this process can tell why
+    raise ModuleNotFoundError("No module named 'prophet'", name="prophet")
+
+_LIBRARY = "forecast.models.prophet.library"
+_NUM_SAMPLES = 1000
+_MOST_SAMPLES = 10_000
+_MOST_DRAWS = 20_000_000  # num_samples * horizon: 0.16 GB, which Prophet holds several times
+_MADE_UP_START = np.datetime64("2000-01-01T00:00:00")
+_DAY = np.timedelta64(86_400, "s")
+
+
+class ProphetModel(BaseTimeSeriesModel):
+    """Fits in workers only.
+
+    So a batch uses all cores, and the global generator that Prophet draws from is a worker's,
+    which no other thread shares.
+    """
+
+    spec = SPEC
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        super().__init__(config)
+        self._pool = ProcessPool(_LIBRARY)
+
+    def check(self, series: Series, task: ForecastTask) -> None:
+        """Refuse, too, options that need time, too many samples, and too short a context."""
+        super().check(series, task)
+        options = _options(task)
+        if series.past_timestamps is None and options.needs_time:
+            raise InvalidRequest(
+                f"{', '.join(options.needs_time)} need to know the time: send start and freq"
+                f" with series {series.item_id!r}"
+            )
+        _check_samples(task)
+        steps = min(task.context_length or self.max_context, self.max_context)
+        observed = int((~np.isnan(series.last(steps).target)).sum())
+        fewest = self.capabilities.min_context
+        if observed < fewest:
+            raise InvalidRequest(
+                f"the last {steps} steps of series {series.item_id!r} hold {observed} observed"
+                f" values; this model needs at least {fewest}"
+            )
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        fits = self._pool.map(fitting.fit, [_job(series, task) for series in batch])
+        return [
+            Forecast(
+                mean=fit.mean[None],  # [1, H]
+                quantiles=fit.quantiles[None],  # [1, Q, H]
+                quantile_levels=task.quantile_levels,
+            )
+            for fit in fits
+        ]
+
+    def _save_model_weights(self, path: Path) -> None:
+        """Write nothing: all there is to know is in the configuration."""
+
+    def _load_model_weights(self, path: Path) -> None:
+        """Read nothing; there are no weights."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls()
+
+
+def _options(task: ForecastTask) -> ProphetOptions:
+    options = ProphetOptions() if task.options is None else task.options
+    assert isinstance(options, ProphetOptions)
+    return options
+
+
+def _check_samples(task: ForecastTask) -> None:
+    samples = task.num_samples or _NUM_SAMPLES
+    most = min(_MOST_SAMPLES, _MOST_DRAWS // task.horizon)
+    if samples > most:
+        raise InvalidRequest.field(
+            "/parameters/num_samples",
+            f"{samples} samples are more than {most}, the limit at horizon {task.horizon}",
+        )
+
+
+def _job(series: Series, task: ForecastTask) -> Job:
+    past, future = series.past_timestamps, series.future_timestamps(task.horizon)
+    if past is None or future is None:
+        times = _MADE_UP_START + np.arange(series.length + task.horizon) * _DAY
+    else:
+        times = np.concatenate([past, future])
+    return Job(
+        item_id=series.item_id,
+        times=times,
+        has_time=past is not None,
+        target=series.target[0],
+        regressors=_regressors(series, task.horizon),
+        options=_options(task),
+        levels=task.quantile_levels,
+        num_samples=task.num_samples or _NUM_SAMPLES,
+        seed=task.seed,
+    )
+
+
+def _regressors(series: Series, horizon: int) -> FloatArray:
+    """Stand the covariates side by side, past above future, gaps filled: [T + H, K]."""
+    names = sorted(series.future_covariates)
+    rows = [
+        np.concatenate([series.past_covariates[name], series.future_covariates[name]])
+        for name in names
+    ]
+    table = np.array(rows, dtype=np.float64).reshape(len(names), series.length + horizon)
+    return interpolate(table).T
