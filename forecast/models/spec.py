@@ -70,6 +70,7 @@ class ModelSpec:
         environment: `shared`, or the name of an environment of its own.
         max_replicas: the most processes worth having on one machine; 1 for a model that
             spreads a batch over the cores itself.
+        variants: the kinds of checkpoint it reads, each of which `tiny` can make.
         router: `module:function` for a model whose routes differ from the shared ones.
     """
 
@@ -88,6 +89,7 @@ class ModelSpec:
     status: Literal["active", "planned", "deprecated"] = "active"
     environment: str = "shared"
     max_replicas: int = 8
+    variants: tuple[str, ...] = ()
     router: str | None = None
 
     def model_class(self) -> "type[BaseTimeSeriesModel]":

@@ -34,6 +34,11 @@ class ChildHost:
         self._is_initializing = False
 
     @property
+    def children(self) -> Sequence[Child]:
+        """The processes, whether they run or not."""
+        return self._children
+
+    @property
     def pids(self) -> list[int]:
         """Process ids of the children that run."""
         return [child.pid for child in self._children if child.is_up and child.pid is not None]

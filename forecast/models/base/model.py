@@ -65,7 +65,10 @@ class BaseTimeSeriesModel(ABC):
     @classmethod
     @abstractmethod
     def tiny(cls) -> Self:
-        """Make an instance offline, with made-up weights, in under a second."""
+        """Make an instance offline, with made-up weights, in under a second.
+
+        A family with `variants` takes the name of one as an optional argument.
+        """
 
     # What a family may refine
 
