@@ -5,18 +5,29 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from forecast.core.calendar import (
+    Positions,
+    anchored,
+    calendar_timestamps,
+    month_name,
+    steps_between,
+    steps_per_season,
+    weekly,
+)
+from forecast.core.calendar import Timestamps as Timestamps  # part of this module's types too
 from forecast.core.errors import InvalidRequest
 
-Timestamps = npt.NDArray[np.datetime64]
+EARLIEST = np.datetime64("1678-01-01T00:00:00")
+LATEST = np.datetime64("2262-01-01T00:00:00")  # what libraries that count nanoseconds can hold
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86_400}
-_MONTHS = {"MS": 1, "QS": 3, "YS": 12}  # starts of months can be counted by numpy
-_SEASONS = {"B": 5, "D": 7, "W": 52, "M": 12, "Q": 4, "Y": 1}
+_DAY = 86_400
+_LONGEST_STEP = 100 * 366 * _DAY
 _OLD_ALIASES = {"H": "h", "T": "min", "S": "s", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE"}
 _FEWEST_TO_INFER = 3
+_MOST_GAPS = 4  # for each timestamp, on a grid that has to be walked
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +45,51 @@ class Frequency:
         """Read an alias, old spellings (`H`, `T`, `M`) included.
 
         Raises:
-            InvalidRequest: pandas does not know it, or it does not go forward.
+            InvalidRequest: pandas does not know it, it does not go forward, or its step is
+                shorter than a second or longer than a century.
         """
         return _parse(alias)
 
     @classmethod
     def infer(cls, timestamps: Timestamps) -> "Frequency":
-        """Find the frequency of timestamps [T] that may have gaps.
+        """Find the frequency of increasing timestamps [T] that may have gaps.
 
         Raises:
             InvalidRequest: fewer than 3 timestamps, or no regular step explains them.
         """
         if len(timestamps) < _FEWEST_TO_INFER:
             raise InvalidRequest("freq cannot be inferred from fewer than 3 timestamps; send freq")
+        steps = np.diff(timestamps.astype("datetime64[s]")).astype(np.int64)
+        smallest = int(steps.min())
+        if smallest <= 7 * _DAY and (steps == smallest).all():
+            return _parse(_even_alias(smallest, timestamps[0]))
         index = pd.DatetimeIndex(timestamps)
         if inferred := pd.infer_freq(index):
             return _parse(inferred)
-        steps = np.diff(index.asi8)
-        for alias in _gap_candidates(index, int(steps.min())):
-            if index.isin(pd.date_range(index[0], index[-1], freq=alias)).all():
+        for alias in _gap_candidates(index, smallest):
+            if (_parse(alias).position(timestamps[0], timestamps) >= 0).all():
                 return _parse(alias)
         raise InvalidRequest("timestamps follow no regular step; send freq, or fix the timestamps")
+
+    def at(self, start: np.datetime64) -> "Frequency":
+        """Fit the frequency to the first timestamp of a series.
+
+        Ends of months (`ME`, `QE`, `YE`) with a start on the first day of a month mean starts
+        of months; quarters and years count from the month of the start.
+
+        Raises:
+            InvalidRequest: the start is not a timestamp of this frequency.
+        """
+        if _offset(self.alias).name in _SECONDS:
+            return self
+        fitted = anchored(_offset(self.alias), start)
+        if not _offset(fitted).is_on_offset(pd.Timestamp(start)):
+            following = _offset(fitted).rollforward(pd.Timestamp(start))
+            raise InvalidRequest(
+                f"{start} is not a timestamp of freq {self.alias}; the next one is"
+                f" {following.date()}"
+            )
+        return _parse(fitted)
 
     @property
     def season_length(self) -> int:
@@ -62,48 +97,73 @@ class Frequency:
 
         Hyndman & Athanasopoulos, FPP3, 2.1; business days have 5, weeks 52.
         """
+        seconds = _seconds(self.alias)
+        if seconds and seconds % _DAY:
+            return max(1, (_DAY if seconds >= 60 else 3600) // seconds)
+        if seconds:
+            days = seconds // _DAY
+            return max(1, 52 * 7 // days if days % 7 == 0 else 7 // days)
         offset = _offset(self.alias)
-        if (seconds := _seconds(self.alias)) and seconds < _SECONDS["D"]:
-            return max(1, (_SECONDS["D"] if seconds >= 60 else 3600) // seconds)
-        steps: int = _SEASONS.get(offset.name[0], 1) // offset.n
+        steps: int = steps_per_season(offset.name.partition("-")[0]) // offset.n
         return max(1, steps)
 
     @property
     def has_time(self) -> bool:
         """Whether a timestamp of this frequency needs its time of day."""
         seconds = _seconds(self.alias)
-        return seconds is not None and seconds % _SECONDS["D"] != 0
+        return seconds is not None and seconds % _DAY != 0
 
     def timestamps(self, start: np.datetime64, count: int, *, skip: int = 0) -> Timestamps:
-        """List `count` timestamps, `skip` steps after `start`: [count], datetime64[s]."""
-        first = start.astype("datetime64[s]")
-        if seconds := _seconds(self.alias):
-            even: Timestamps = first + np.arange(skip, skip + count) * np.timedelta64(seconds, "s")
-            return even
-        if (months := _months(self.alias)) and first == first.astype("datetime64[M]"):
-            steps = np.arange(skip, skip + count) * np.timedelta64(months, "M")
-            monthly: Timestamps = first.astype("datetime64[M]") + steps
-            return monthly.astype("datetime64[s]")
-        index = pd.date_range(first, periods=skip + count, freq=self.alias)[skip:]
-        return index.values.astype("datetime64[s]")
+        """List `count` timestamps, `skip` steps after `start`: [count], datetime64[s].
 
-    def position(self, start: np.datetime64, timestamps: Timestamps) -> npt.NDArray[np.int64]:
-        """Number each timestamp [T] by its steps after `start`; -1 where it is off the grid."""
-        index = pd.DatetimeIndex(timestamps)
-        grid = pd.date_range(start, index.max(), freq=self.alias)
-        return np.asarray(grid.get_indexer(index), dtype=np.int64)
+        Raises:
+            InvalidRequest: they leave the years that can be written.
+        """
+        first = start.astype("datetime64[s]")
+        steps = np.arange(skip, skip + count)
+        if seconds := _seconds(self.alias):
+            listed: Timestamps = first + steps * np.timedelta64(seconds, "s")
+        else:
+            listed = calendar_timestamps(_offset(self.alias), first, steps)
+        if count and not EARLIEST <= listed[0] <= listed[-1] < LATEST:
+            raise InvalidRequest(
+                f"timestamps from {first} on with freq {self.alias} leave the years 1678 to 2261"
+            )
+        return listed
+
+    def position(self, start: np.datetime64, timestamps: Timestamps) -> Positions:
+        """Number each timestamp [T] by its steps after `start`; -1 where it is off the grid.
+
+        On calendars that have to be walked, what lies beyond five steps a timestamp counts as
+        off the grid.
+        """
+        first, times = start.astype("datetime64[s]"), timestamps.astype("datetime64[s]")
+        if seconds := _seconds(self.alias):
+            steps, rest = np.divmod((times - first).astype(np.int64), seconds)
+            return np.where((rest == 0) & (steps >= 0), steps, -1)
+        steps = steps_between(_offset(self.alias), first, times)
+        if steps is not None:
+            listed = calendar_timestamps(_offset(self.alias), first, steps)
+            return np.where((listed == times) & (steps >= 0), steps, -1)
+        walked = np.arange(1000 + (1 + _MOST_GAPS) * len(times))
+        grid = pd.DatetimeIndex(calendar_timestamps(_offset(self.alias), first, walked))
+        return np.asarray(grid.get_indexer(pd.DatetimeIndex(times)), dtype=np.int64)
 
 
 @lru_cache(maxsize=1024)
 def _parse(alias: str) -> Frequency:
     try:
         offset: Any = pd.tseries.frequencies.to_offset(_modern(alias))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise InvalidRequest(
             f"freq {alias!r} is not a pandas offset alias such as D, h, MS"
         ) from error
     if offset is None or offset.n < 1:
         raise InvalidRequest(f"freq {alias!r} must go forward in time")
+    if offset.name in {"ms", "us", "ns"}:
+        raise InvalidRequest(f"freq {alias!r} is shorter than a second, the shortest step")
+    if offset.n > 10_000 and offset.n * _SECONDS.get(offset.name, _DAY) > _LONGEST_STEP:
+        raise InvalidRequest(f"freq {alias!r} is longer than a century, the longest step")
     return Frequency(offset.freqstr)
 
 
@@ -123,27 +183,29 @@ def _seconds(alias: str) -> int | None:
     """Length of a step where all steps are equally long, else None."""
     offset = _offset(alias)
     if isinstance(offset, pd.offsets.Week):
-        return int(offset.n) * 7 * _SECONDS["D"]
+        return int(offset.n) * 7 * _DAY
     unit = _SECONDS.get(offset.name)
     return int(offset.n) * unit if unit else None
 
 
-@lru_cache(maxsize=1024)
-def _months(alias: str) -> int | None:
-    """Months in a step that counts the starts of months, else None."""
-    offset = _offset(alias)
-    unit = _MONTHS.get(offset.name.split("-")[0])
-    return int(offset.n) * unit if unit else None
+def _even_alias(seconds: int, first: np.datetime64) -> str:
+    """Write an even step in its largest unit."""
+    if seconds == 7 * _DAY:
+        return weekly(first)
+    for unit in ("D", "h", "min"):
+        if seconds % _SECONDS[unit] == 0:
+            return f"{seconds // _SECONDS[unit]}{unit}"
+    return f"{seconds}s"
 
 
-def _gap_candidates(index: pd.DatetimeIndex, smallest_ns: int) -> list[str]:
-    """Frequencies that gaps may have hidden, the most telling first."""
-    unit_ns = {"ns": 1, "us": 1000, "ms": 10**6, "s": 10**9}[index.unit]
-    seconds = smallest_ns * unit_ns // 10**9
-    if seconds >= 28 * _SECONDS["D"]:
-        return ["MS", "ME", "QS", "QE", "YS", "YE"]
-    if seconds <= 0:
+def _gap_candidates(index: pd.DatetimeIndex, smallest: int) -> list[str]:
+    """Frequencies that gaps may have hidden, the longest step first."""
+    if smallest <= 0:
         return []
-    if seconds == _SECONDS["D"] and not (index.dayofweek >= 5).any():
-        return ["B", "D"]
-    return [f"{seconds}s"]
+    even = _even_alias(smallest, index.values[0])
+    if smallest < 28 * _DAY:
+        weekdays = smallest == _DAY and not (index.dayofweek >= 5).any()
+        return ["B", even] if weekdays else [even]
+    month = month_name(index.values[0])
+    kinds = [f"{kind}-{month}" for kind in ("YS", "YE", "QS", "QE")]
+    return [*kinds, "MS", "ME", even]
