@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import TimesFmConfig, TimesFmModelForPrediction
 from transformers.models.timesfm.modeling_timesfm import TimesFmModel
 
@@ -24,17 +25,24 @@ def load(folder: Path, device: torch.device) -> TimesFmModelForPrediction:
     _check_config(folder)
     if not any(folder.glob("model*.safetensors")):
         raise BadData("the checkpoint holds no model.safetensors, the only format that is read")
-    with LOAD_LOCK:
-        loaded: Any = TimesFmModelForPrediction.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+    try:
+        with LOAD_LOCK:
+            loaded: Any = TimesFmModelForPrediction.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,  # reported as mismatched, and refused below
+                output_loading_info=True,
+            )
+    except SafetensorError as error:
+        raise BadData("the checkpoint's model.safetensors is damaged; fetch it again") from error
     network, loading = loaded
     if wrong := sorted(map(str, loading["missing_keys"] | loading["mismatched_keys"])):
-        raise BadData(f"the checkpoint lacks {len(wrong)} tensors of the network: {wrong[0]} …")
+        raise BadData(
+            f"{len(wrong)} tensors of the network are not in the checkpoint, or of another shape:"
+            f" {wrong[0]}"
+        )
     network.decoder._timesfm_masked_mean_std = masked_moments
     ready: TimesFmModelForPrediction = network.requires_grad_(False).eval().to(device)
     return ready
@@ -57,8 +65,9 @@ def masked_moments(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Find mean and standard deviation [N] of the first patch with three observed steps.
 
-    The port divides by 1e-6 where that patch is flat, and a series that begins with zeros
-    overflows the network; the authors' own code divides by 1 there, and so does this.
+    The port divides by 1e-6 where that patch is flat, so that a series which begins with
+    zeros is forecast on a scale of its own; the authors' own code divides by 1 there, and so
+    does this.
     """
     mean, deviation = TimesFmModel._timesfm_masked_mean_std(patches, padding)
     return mean, torch.where(deviation < _FLAT, 1.0, deviation)
