@@ -8,6 +8,7 @@ from chronos.chronos2.config import Chronos2CoreConfig
 from chronos.chronos2.model import Chronos2Model
 from chronos.chronos_bolt import ChronosBoltModelForForecasting
 from transformers import T5Config, T5ForConditionalGeneration
+from transformers.utils import logging as transformers_logging
 
 from forecast.models.base.torch_device import LOAD_LOCK
 
@@ -112,6 +113,7 @@ def _t5_config(**fields: Any) -> T5Config:
 
 def _write(module_class: Any, config: Any, path: Path, seed: int) -> None:
     """Draw the weights, whatever the process has drawn before, and write the folder."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with LOAD_LOCK, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module_class(config).save_pretrained(path)
