@@ -1,5 +1,8 @@
 """Fits Prophet to one series and samples its future; runs in a worker of the pool."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -43,10 +46,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """A forecast: mean [H], quantiles [Q, H] at the job's levels."""
+    """A forecast: mean [H], quantiles [Q, H] at the job's levels, and what Prophet warned of."""
 
     mean: FloatArray
     quantiles: FloatArray
+    warnings: tuple[str, ...] = ()
 
 
 def fit(job: Job) -> Fit:
@@ -60,18 +64,47 @@ def fit(job: Job) -> Fit:
         BadModelOutput: its optimiser fails on the series.
     """
     np.random.seed(job.seed % _SEEDS)
-    model = _build(job)
-    table = _table(job)
-    length = len(job.target)
-    _fit(model, table[:length].assign(y=job.target), job)
-    future = table[length:]
+    with _warnings_of("prophet") as warnings:
+        model = _build(job)
+        table = _table(job)
+        length = len(job.target)
+        _fit(model, table[:length].assign(y=job.target), job)
+        mean, quantiles = _sample(model, table[length:], job)
+    return Fit(mean, quantiles, tuple(warnings))
+
+
+def _sample(model: "Prophet", future: pd.DataFrame, job: Job) -> tuple[FloatArray, FloatArray]:
+    """Forecast the mean [H] and the quantiles [Q, H]."""
     model.uncertainty_samples = 0  # `predict` would sample, for an interval nobody asked
     mean = model.predict(future)["yhat"].to_numpy(dtype=np.float64)
     if not job.levels:
-        return Fit(mean, np.empty((0, len(future))))
+        return mean, np.empty((0, len(future)))
     model.uncertainty_samples = job.num_samples
     paths = model.predictive_samples(future)["yhat"]  # [H, num_samples]
-    return Fit(mean, np.quantile(paths, job.levels, axis=1))  # [Q, H]
+    return mean, np.quantile(paths, job.levels, axis=1)
+
+
+@contextmanager
+def _warnings_of(logger_name: str) -> Iterator[list[str]]:
+    """Collect what a library logs as a warning, each once, for the caller of the forecast."""
+    heard: list[str] = []
+    logger = logging.getLogger(logger_name)
+    ear = _Ear(heard)
+    logger.addHandler(ear)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(ear)
+
+
+class _Ear(logging.Handler):
+    def __init__(self, heard: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (text := record.getMessage()) not in self._heard:
+            self._heard.append(text)
 
 
 def _build(job: Job) -> "Prophet":

@@ -42,23 +42,15 @@ class ProphetModel(BaseTimeSeriesModel):
         self._pool = ProcessPool(_LIBRARY)
 
     def check(self, series: Series, task: ForecastTask) -> None:
-        """Refuse, too, options that need time, too many samples, and too short a context."""
+        """Refuse, too, options that need time, and too many samples."""
         super().check(series, task)
         options = _options(task)
-        if series.past_timestamps is None and options.needs_time:
+        if series.future_timestamps(task.horizon) is None and options.needs_time:
             raise InvalidRequest(
                 f"{', '.join(options.needs_time)} need to know the time: send start and freq"
                 f" with series {series.item_id!r}"
             )
         _check_samples(task)
-        steps = min(task.context_length or self.max_context, self.max_context)
-        observed = int((~np.isnan(series.last(steps).target)).sum())
-        fewest = self.capabilities.min_context
-        if observed < fewest:
-            raise InvalidRequest(
-                f"the last {steps} steps of series {series.item_id!r} hold {observed} observed"
-                f" values; this model needs at least {fewest}"
-            )
 
     def close(self) -> None:
         self._pool.close()
@@ -70,6 +62,7 @@ class ProphetModel(BaseTimeSeriesModel):
                 mean=fit.mean[None],  # [1, H]
                 quantiles=fit.quantiles[None],  # [1, Q, H]
                 quantile_levels=task.quantile_levels,
+                warnings=fit.warnings,
             )
             for fit in fits
         ]

@@ -1,0 +1,303 @@
+"""Prophet forecasts as its library does, in workers, and the same way every time."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from forecast.core import accuracy
+from forecast.core.errors import BadData, InvalidRequest
+from forecast.core.types import ForecastTask
+from forecast.models.prophet.model import ProphetModel
+from forecast.models.prophet.spec import SPEC, ProphetOptions
+
+RNG = np.random.default_rng(5)
+WEEK = 10 + np.tile([0, 1, 2, 3, 2, 1, 0], 12) + RNG.normal(size=84) * 0.1
+LEVELS = (0.1, 0.5, 0.9)
+
+
+def task_of(horizon=7, seed=11, **options) -> ForecastTask:
+    return ForecastTask(horizon, LEVELS, seed=seed, options=ProphetOptions(**options))
+
+
+def direct(values, dates, horizon, seed, prepare=lambda prophet: prophet, **settings):
+    """The library, called as its own documentation does."""
+    from forecast.models.prophet.library import Prophet
+
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        prophet = prepare(Prophet(**settings))
+        prophet.fit(pd.DataFrame({"ds": dates[:-horizon], "y": values}))
+        future = pd.DataFrame({"ds": dates[-horizon:]})
+        paths = prophet.predictive_samples(future)["yhat"]
+        return prophet.predict(future)["yhat"].to_numpy(), np.quantile(paths, LEVELS, axis=1)
+    finally:
+        np.random.set_state(state)
+
+
+def test_it_answers_as_the_library_called_directly(model, series_of):
+    dates = pd.date_range("2020-01-01", periods=91)
+    mean, quantiles = direct(WEEK, dates, 7, seed=11)
+    [ours] = model.predict([series_of(WEEK)], task_of())
+    np.testing.assert_allclose(ours.mean[0], mean, rtol=1e-6)
+    np.testing.assert_allclose(ours.quantiles[0], quantiles, rtol=1e-6)
+
+
+def test_every_setting_reaches_the_library(model, airline, series_of):
+    settings = {
+        "seasonality_mode": "multiplicative",
+        "changepoint_prior_scale": 0.2,
+        "seasonality_prior_scale": 3.0,
+        "holidays_prior_scale": 2.0,
+        "n_changepoints": 9,
+        "changepoint_range": 0.9,
+        "yearly_seasonality": 6,
+        "scaling": "minmax",
+    }
+    parts = {"name": "quarter", "period": 91.3, "fourier_order": 2}
+
+    def prepare(prophet):
+        prophet.add_country_holidays("US")
+        return prophet.add_seasonality(**parts, prior_scale=0.5, mode="additive")
+
+    dates = pd.date_range("1949-01-01", periods=156, freq="MS")
+    mean, quantiles = direct(airline, dates, 12, 3, prepare, **settings)
+    series = series_of(airline, "MS", start=np.datetime64("1949-01-01T00:00:00"))
+    options = settings | {
+        "seasonalities": [parts | {"prior_scale": 0.5, "mode": "additive"}],
+        "country_holidays": "us",
+    }
+    [ours] = model.predict([series], task_of(12, seed=3, **options))
+    np.testing.assert_allclose(ours.mean[0], mean, rtol=1e-6)
+    np.testing.assert_allclose(ours.quantiles[0], quantiles, rtol=1e-6)
+
+
+def test_logistic_growth_stays_below_its_cap(model, series_of):
+    values = 50 / (1 + np.exp(-(np.arange(60) - 30) / 6))
+    [linear] = model.predict([series_of(values)], task_of(200))
+    [logistic] = model.predict([series_of(values)], task_of(200, growth="logistic", cap=52))
+    assert logistic.mean.max() < 53
+    assert linear.mean.max() > 53
+
+
+def test_a_holiday_of_ones_own_moves_its_days(model, series_of):
+    values = 10 + RNG.normal(size=100) * 0.1
+    sale = pd.DatetimeIndex(["2020-01-10", "2020-02-14", "2020-03-20"])
+    values[(sale - pd.Timestamp("2020-01-01")).days] += 20
+    days = [*(day.date().isoformat() for day in sale), "2020-04-13"]  # step 103 is known ahead
+    plain = task_of(6, weekly_seasonality=False)
+    marked = task_of(6, weekly_seasonality=False, holidays=[{"name": "sale", "dates": days}])
+    [without], [told] = (model.predict([series_of(values)], task) for task in (plain, marked))
+    assert told.mean[0, 3] > 25
+    assert without.mean[0, 3] < 15
+
+
+def regressor_series(series_of, name="trend"):
+    promo = RNG.integers(0, 2, size=91).astype(float)
+    target = WEEK + 5 * promo[:84]
+    return promo, series_of(
+        target, past_covariates={name: promo[:84]}, future_covariates={name: promo[84:]}
+    )
+
+
+def test_a_covariate_known_ahead_is_a_regressor_whatever_its_name(model, series_of):
+    promo, series = regressor_series(series_of)
+    [forecast] = model.predict([series], task_of())
+    effect = forecast.mean[0] - (10 + np.array([0, 1, 2, 3, 2, 1, 0]))
+    np.testing.assert_allclose(effect, 5 * promo[84:], atol=0.6)
+
+
+def test_gaps_in_target_and_covariate_are_no_obstacle(model, series_of):
+    _, series = regressor_series(series_of)
+    holes = series.target.copy()
+    holes[0, 10:20] = np.nan
+    past = {"trend": np.where(np.arange(84) == 50, np.nan, series.past_covariates["trend"])}
+    [forecast] = model.predict([replace(series, target=holes, past_covariates=past)], task_of())
+    [whole] = model.predict([series], task_of())
+    np.testing.assert_allclose(forecast.mean, whole.mean, atol=0.8)
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_covariates_of_other_kinds_are_refused_by_name(model, series_of, static):
+    kind = {"static_covariates": {"size": 3.0}} if static else {"past_covariates": {"size": WEEK}}
+    with pytest.raises(InvalidRequest, match="size"):
+        model.check(series_of(WEEK, **kind), task_of())
+
+
+@pytest.mark.parametrize("length", [2, 3, 5, 12])
+@pytest.mark.parametrize("freq", ["D", "h", "MS", None])
+def test_short_and_constant_series_get_finite_ordered_quantiles(model, series_of, length, freq):
+    noisy = series_of(RNG.normal(size=length), freq)
+    constant = series_of(np.full(length, 3.0), freq)
+    for forecast in model.predict([noisy, constant], task_of(5)):
+        assert np.isfinite(forecast.mean).all()
+        assert (np.diff(forecast.quantiles, axis=1) >= 0).all()
+    np.testing.assert_allclose(forecast.quantiles, 3.0, atol=1e-4)
+
+
+def test_one_observed_value_is_refused_with_the_minimum(model, series_of):
+    with pytest.raises(InvalidRequest, match="at least 2"):
+        model.check(series_of([1.0]), task_of())
+    with pytest.raises(InvalidRequest, match="at least 2"):
+        model.check(series_of([1.0, 2.0, np.nan, 3.0]), replace(task_of(), context_length=2))
+    with pytest.raises(BadData, match="no observed value"):
+        model.check(series_of([np.nan]), task_of())
+
+
+def test_without_time_there_is_a_trend_and_whatever_season_is_asked_in_steps(model, series_of):
+    series = series_of(WEEK, None, start=None)
+    week = {"name": "week", "period": 7, "fourier_order": 3}
+    [flat], [seasonal] = (
+        model.predict([series], task) for task in (task_of(), task_of(seasonalities=[week]))
+    )
+    assert np.ptp(flat.mean) < 0.5
+    np.testing.assert_allclose(seasonal.mean[0], WEEK[:7], atol=0.5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weekly_seasonality": True},
+        {"country_holidays": "DE"},
+        {"holidays": [{"name": "sale", "dates": ["2020-01-01"]}]},
+    ],
+)
+def test_options_that_need_time_are_refused_without_it(model, series_of, options):
+    with pytest.raises(InvalidRequest, match=f"{next(iter(options))}.*start and freq"):
+        model.check(series_of(WEEK, None, start=None), task_of(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"country_holidays": "XX"}, "Holidays in XX"),
+        ({"seasonalities": [{"name": "trend", "period": 9, "fourier_order": 2}]}, "reserved"),
+    ],
+)
+def test_what_the_library_refuses_is_the_callers_to_change(model, series_of, options, reason):
+    with pytest.raises(InvalidRequest, match=reason):
+        model.predict([series_of(WEEK)], task_of(**options))
+
+
+def test_what_the_library_warns_of_reaches_the_caller(model, series_of):
+    [forecast] = model.predict([series_of(WEEK)], task_of(yearly_seasonality=True))
+    assert any("less than 730 days" in warning for warning in forecast.warnings)
+    [quiet] = model.predict([series_of(WEEK)], task_of())
+    assert quiet.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"growth": "logistic"},
+        {"growth": "logistic", "cap": 1, "floor": 1},
+        {"cap": 10},
+        {"holidays": [{"name": "a", "dates": []}]},
+        {"seasonalities": [{"name": "a", "period": 0, "fourier_order": 1}]},
+        {"seasonalities": [{"name": "a", "period": 7, "fourier_order": 1}] * 2},
+        {"weekly_seasonality": 0.5},
+        {"interval_width": 0.5},
+    ],
+)
+def test_options_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        ProphetOptions(**wrong)
+
+
+def test_options_are_hashable_with_all_their_parts():
+    options = ProphetOptions(
+        seasonalities=[{"name": "a", "period": 7, "fourier_order": 1}],
+        holidays=[{"name": "b", "dates": ["2020-01-01"]}],
+    )
+    assert hash(options) == hash(ProphetOptions.model_validate_json(options.model_dump_json()))
+
+
+def test_a_series_gets_the_same_answer_in_any_company_and_order(model, series_of):
+    batch = [series_of(WEEK * factor + factor) for factor in (1, 2, 5)]
+    together = model.predict(batch, task_of())
+    backwards = model.predict(batch[::-1], task_of())[::-1]
+    for one, other, series in zip(together, backwards, batch, strict=True):
+        [alone] = model.predict([series], task_of())
+        np.testing.assert_array_equal(one.quantiles, other.quantiles)
+        np.testing.assert_array_equal(one.quantiles, alone.quantiles)
+
+
+def test_another_seed_draws_other_paths_around_the_same_mean(model, series_of):
+    [one], [other] = (model.predict([series_of(WEEK)], task_of(seed=s)) for s in (1, 2**32 + 2))
+    np.testing.assert_array_equal(one.mean, other.mean)
+    assert not np.array_equal(one.quantiles, other.quantiles)
+    np.testing.assert_allclose(one.quantiles, other.quantiles, atol=0.1)
+
+
+def test_the_callers_random_numbers_are_left_alone(model, series_of):
+    before = np.random.get_state()[1].copy()
+    model.predict([series_of(WEEK)], task_of())
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_the_number_of_samples_is_the_tasks_within_a_limit(model, series_of):
+    series = series_of(WEEK)
+    [one] = model.predict([series], replace(task_of(), num_samples=1))
+    assert (one.quantiles == one.quantiles[:, :1]).all()
+    with pytest.raises(InvalidRequest, match="limit at horizon 5000"):
+        model.check(series, replace(task_of(5000), num_samples=5000))
+
+
+def test_no_levels_are_no_samples(model, series_of):
+    [forecast] = model.predict([series_of(WEEK)], replace(task_of(), quantile_levels=()))
+    assert forecast.quantiles.shape == (1, 0, 7)
+
+
+def test_a_batch_is_spread_over_the_cores(model, series_of):
+    model.predict([series_of(WEEK)] * 8, task_of())
+    workers = len(model._pool._executor._processes)
+    assert min(2, model._pool.max_workers) <= workers <= model._pool.max_workers
+
+
+def test_a_killed_worker_costs_no_answer(model, series_of):
+    expected = model.predict([series_of(WEEK)] * 3, task_of())
+    for worker in list(model._pool._executor._processes):
+        os.kill(worker, signal.SIGKILL)
+    after = model.predict([series_of(WEEK)] * 3, task_of())
+    np.testing.assert_array_equal(after[2].quantiles, expected[2].quantiles)
+
+
+def test_fits_leave_no_files_behind(model, series_of, tmp_path, monkeypatch):
+    import cmdstanpy
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(Path(cmdstanpy._TMPDIR).iterdir())
+    monkeypatch.setattr(model._pool, "map", lambda work, jobs: [work(job) for job in jobs])
+    [forecast] = model.predict([series_of(WEEK)], task_of())
+    assert np.isfinite(forecast.mean).all()
+    assert set(Path(cmdstanpy._TMPDIR).iterdir()) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_process_that_asks_does_not_import_the_library():
+    code = "import sys, forecast.models.prophet.model; sys.exit('prophet' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_it_is_saved_as_its_configuration_alone(model, tmp_path):
+    ProphetModel.load_model(None, context_length=48).save_model(tmp_path / "saved")
+    assert ProphetModel.load_model(tmp_path / "saved").config.context_length == 48
+    assert SPEC.weights is None
+
+
+@pytest.mark.parametrize("mode", ["additive", "multiplicative"])
+def test_on_the_airline_series_it_beats_the_seasonal_naive(model, airline, series_of, mode):
+    history, actual = airline[:-12], airline[-12:]
+    series = series_of(history, "MS", start=np.datetime64("1949-01-01T00:00:00"))
+    [forecast] = model.predict([series], task_of(12, seasonality_mode=mode))
+    ours = accuracy.mase(actual, forecast.mean[0], history, 12)
+    assert ours < accuracy.mase(actual, history[-12:], history, 12)

@@ -1,0 +1,111 @@
+"""The automatic choice is the documented one."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from forecast.core.frequency import Frequency
+from forecast.core.types import Series
+from forecast.models.statistical.choice import FEWEST, choose, usual_seasons
+from forecast.models.statistical.spec import StatisticalOptions
+
+AUTO = StatisticalOptions()
+
+
+@pytest.mark.parametrize(
+    ("length", "usual", "method", "seasons"),
+    [
+        (4, (12,), "naive", ()),
+        (9, (12,), "auto_theta", ()),
+        (23, (12,), "auto_ets", ()),
+        (24, (12,), "auto_ets", (12,)),
+        (1000, (12,), "auto_ets", (12,)),
+        (1001, (12,), "mstl", (12,)),
+        (5000, (), "auto_ets", ()),
+        (100, (24, 168), "mstl", (24,)),
+        (336, (24, 168), "mstl", (24, 168)),
+        (104, (52,), "mstl", (52,)),
+    ],
+)
+def test_auto_goes_by_length_and_season(length, usual, method, seasons):
+    choice = choose(AUTO, length, usual)
+    assert (choice.method, choice.seasons) == (method, seasons)
+
+
+def test_auto_takes_arima_where_there_are_covariates():
+    assert choose(AUTO, 48, (12,), covariates=2).method == "auto_arima"
+    assert choose(AUTO, 11, (), covariates=2).method == "auto_ets"
+
+
+@pytest.mark.parametrize("name", sorted(FEWEST))
+def test_too_short_a_history_gets_something_simpler_and_says_so(name):
+    choice = choose(StatisticalOptions(model=name), 2, (12,))
+    assert choice.method == "naive"
+    assert bool(choice.warnings) == (name != "naive")
+
+
+def test_a_season_that_is_not_held_twice_is_left_out_and_named():
+    choice = choose(StatisticalOptions(model="auto_ets"), 20, (12,))
+    assert (choice.method, choice.seasons) == ("auto_ets", ())
+    assert "two seasons of 12 steps" in choice.warnings[0]
+
+
+def test_the_seasonal_naive_needs_one_season_only():
+    options = StatisticalOptions(model="seasonal_naive")
+    assert choose(options, 12, (12,)).method == "seasonal_naive"
+    assert choose(options, 11, (12,)).method == "naive"
+
+
+def test_nobody_is_warned_of_a_second_season_he_did_not_ask_for():
+    assert choose(AUTO, 100, (24, 168)).warnings == ()
+    asked = choose(StatisticalOptions(season_lengths=(24, 168)), 100, ())
+    assert "168" in asked.warnings[0]
+
+
+def test_the_options_win_over_the_frequency():
+    assert choose(StatisticalOptions(season_length=4), 40, (12,)).seasons == (4,)
+    assert choose(StatisticalOptions(season_length=1), 40, (12,)).seasons == ()
+    assert choose(StatisticalOptions(season_lengths=(10, 5)), 40, (12,)).seasons == (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("alias", "seasons"),
+    [
+        ("h", (24, 168)),
+        ("15min", (96, 672)),
+        ("12h", (2, 14)),
+        ("MS", (12,)),
+        ("D", (7,)),
+        ("YE", ()),
+        ("10s", (360,)),
+    ],
+)
+def test_below_a_day_there_is_a_week_too(alias, seasons):
+    series = Series(np.zeros((1, 3)), freq=Frequency.parse(alias))
+    assert usual_seasons(series) == seasons
+
+
+def test_without_a_frequency_there_is_no_season():
+    assert usual_seasons(Series(np.zeros((1, 3)))) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"season_length": 12, "season_lengths": (12,)},
+        {"model": "auto_ets", "season_lengths": (7, 365)},
+        {"season_lengths": ()},
+        {"season_length": 0},
+        {"model": "prophet"},
+        {"seasonlength": 12},
+    ],
+)
+def test_options_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        StatisticalOptions(**wrong)
+
+
+def test_options_are_hashable():
+    assert hash(StatisticalOptions(season_lengths=[7, 365])) == hash(
+        StatisticalOptions(season_lengths=(7, 365))
+    )
