@@ -20,7 +20,9 @@ _MOST_BREAKS = 2
 class ProcessPool:
     """Workers that start when first needed and stay, idle, until `close`.
 
-    Workers are spawned, never forked: whoever asks has threads. Each runs its libraries on
+    Workers are spawned, never forked: whoever asks has threads. A spawned worker imports the
+    program's main module first, so a script needs `if __name__ == "__main__":` around its
+    work, and a server's main module should import little. Each worker runs its libraries on
     one thread. A worker that dies (out of memory, killed) costs a new set of workers and the
     items that were not answered yet; a second death in one `map` is an error. Not
     thread-safe: one thread calls `map`, as it does `predict`.

@@ -60,7 +60,7 @@ class StatisticalModel(BaseTimeSeriesModel):
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         jobs = [_job(series, task) for series in batch]
-        fits = self._fit(jobs)
+        fits = self._answer(jobs)
         return [
             Forecast(
                 mean=fit.mean[None],  # [1, H]
@@ -71,7 +71,7 @@ class StatisticalModel(BaseTimeSeriesModel):
             for fit, (_, warnings) in zip(fits, jobs, strict=True)
         ]
 
-    def _fit(self, jobs: Sequence[tuple[Job, tuple[str, ...]]]) -> list[Fit]:
+    def _answer(self, jobs: Sequence[tuple[Job, tuple[str, ...]]]) -> list[Fit]:
         seconds = sum(_SECONDS[job.choice.method] * len(job.target) / 1000 for job, _ in jobs)
         if len(jobs) == 1 or seconds < _WORTH_A_POOL_S:
             return [fitting.fit(job) for job, _ in jobs]
