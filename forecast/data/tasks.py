@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import ForecastTask
 from forecast.data.inline import Parameters
+from forecast.data.named_file import NamedFileParameters
 from forecast.data.policy import DataPolicy
 from forecast.data.validation import member, validated
 from forecast.models.spec import ModelSpec
 
 DEFAULT_LEVELS = (0.1, 0.5, 0.9)
+DECILES = tuple(round(0.1 * decile, 1) for decile in range(1, 10))
+DEFAULT_BAND_INDICES = (1, 3, 5, 7, 9)
 
 
 def task_of(parameters: Parameters, spec: ModelSpec, default_horizon: int | None) -> ForecastTask:
@@ -77,3 +80,41 @@ def checked_levels(levels: Sequence[float], pointer: str) -> tuple[float, ...]:
     if len(set(levels)) < len(levels):
         raise InvalidRequest.field(pointer, "a level stands twice; send each once")
     return tuple(sorted(levels))
+
+
+def named_task(
+    parameters: NamedFileParameters, spec: ModelSpec, default_horizon: int | None
+) -> tuple[ForecastTask, tuple[int, ...]]:
+    """Make the task, and name the columns that bound the bands.
+
+    Raises:
+        InvalidRequest: no horizon, a level or index that is none, an option the model lacks.
+    """
+    has_quantiles = spec.capabilities.quantiles != "none"
+    wanted = has_quantiles if parameters.use_quantiles is None else parameters.use_quantiles
+    levels: tuple[float, ...] = ()
+    if wanted:
+        levels = (
+            DECILES
+            if parameters.quantiles is None
+            else checked_levels(parameters.quantiles, "/parameters/quantiles")
+        )
+    task = ForecastTask(
+        horizon=horizon_of(parameters.horizon_len, default_horizon, "/parameters/horizon_len"),
+        quantile_levels=levels,
+        seed=parameters.seed,
+        options=validated(spec.options, parameters.model_options, "/parameters/model_options"),
+    )
+    return task, _band_indices(parameters, len(levels)) if wanted else ()
+
+
+def _band_indices(parameters: NamedFileParameters, levels: int) -> tuple[int, ...]:
+    if parameters.quantile_indices is None:
+        return DEFAULT_BAND_INDICES if parameters.quantiles is None else tuple(range(1, levels + 1))
+    for position, index in enumerate(parameters.quantile_indices):
+        if not 0 <= index <= levels:
+            raise InvalidRequest.field(
+                member("/parameters/quantile_indices", position),
+                f"{index} is not between 0 (the mean) and {levels}, the highest level",
+            )
+    return tuple(sorted(set(parameters.quantile_indices) - {0}))

@@ -11,6 +11,8 @@ from forecast.core.frequency import EARLIEST, LATEST, Frequency, Timestamps
 from forecast.core.types import CovariateArray
 from forecast.data.validation import excerpt, member
 
+_EPOCH = datetime(1970, 1, 1)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimeAxis:
@@ -148,13 +150,20 @@ def read_times(values: Any, pointer: str) -> tuple[Timestamps, bool]:
     """
     if type(values) is not list or not values:
         raise InvalidRequest.field(pointer, "must be a list of ISO 8601 timestamps")
-    times = [_datetime(value, member(pointer, index)) for index, value in enumerate(values)]
+    try:
+        times = [datetime.fromisoformat(value) for value in values]
+    except (TypeError, ValueError):
+        times = [_datetime(value, member(pointer, index)) for index, value in enumerate(values)]
     aware = {time.tzinfo is not None for time in times}
     if len(aware) > 1:
         raise InvalidRequest.field(pointer, "some timestamps have a UTC offset and some have none")
-    precise = np.array([_in_utc(time) for time in times], dtype="datetime64[us]")
-    read = precise.astype("datetime64[s]")
-    bad = (read != precise) | (read < EARLIEST) | (read >= LATEST)
+    since = (
+        [_in_utc(time) - _EPOCH for time in times]
+        if True in aware
+        else [time - _EPOCH for time in times]
+    )
+    read = np.array([gap.days * 86_400 + gap.seconds for gap in since]).astype("datetime64[s]")
+    bad = (read < EARLIEST) | (read >= LATEST) | [gap.microseconds != 0 for gap in since]
     if bad.any():
         raise InvalidRequest.field(
             member(pointer, int(bad.argmax())), "must be a whole second in the years 1678 to 2261"

@@ -1,0 +1,253 @@
+"""The file of a named file request → Series, and what the file knows after them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from forecast.core.errors import BadData, InvalidRequest
+from forecast.core.frequency import Frequency, Timestamps
+from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
+from forecast.data.frames import category_column, number_column, time_column
+from forecast.data.inputs import check_budget, gap_warnings
+from forecast.data.named_file import NamedFileParameters, NamedFileRequest, Role
+from forecast.data.policy import DataPolicy
+from forecast.data.time_axis import TimeAxis, axis_from_times, read_time
+from forecast.data.validation import excerpt, member
+
+DATE = "date"
+_TEXT_ROLES = frozenset({"dynamic_categorical", "static_categorical"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedFile:
+    """What the answer of the named file shape needs besides the forecasts.
+
+    Attributes:
+        targets: names of the N forecast columns, in the order of the series.
+        band_indices: columns of the quantile forecast that bound the bands, increasing.
+        actual_future: for each target what the file knows after the context, [at most H].
+        covariates: names of the columns that were used beside the targets.
+    """
+
+    targets: tuple[str, ...]
+    band_indices: tuple[int, ...]
+    actual_future: tuple[FloatArray, ...]
+    covariates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """The rows of the context, in order, and the steps after it.
+
+    Attributes:
+        context: [n] rows of the file.
+        axis: the grid of the context.
+        future: [H] rows of the file, -1 where it has none.
+        future_times: [H].
+    """
+
+    context: npt.NDArray[np.intp]
+    axis: TimeAxis
+    future: npt.NDArray[np.intp]
+    future_times: Timestamps
+
+
+def text_columns(request: NamedFileRequest) -> frozenset[str]:
+    """Name the columns that are text, whatever they look like."""
+    roles = request.data_definition
+    return frozenset(
+        {*(name for name in roles if roles[name] in _TEXT_ROLES), DATE, "Date", "DATE"}
+    )
+
+
+def series_of_file(
+    frame: pd.DataFrame, request: NamedFileRequest, horizon: int, policy: DataPolicy
+) -> tuple[tuple[Series, ...], tuple[FloatArray, ...], tuple[str, ...]]:
+    """Make a series of each target, and tell what the file knows after each.
+
+    Raises:
+        BadData: there is no `date` column, or nothing in the context.
+        InvalidRequest: a column is missing or not what it is said to be, dates are irregular
+            or repeat, or a covariate has no value for a step of the horizon.
+    """
+    roles = _checked_roles(frame, request)
+    names = [name for name, role in roles.items() if role == "target"]
+    targets = np.stack([number_column(frame, name) for name in names])  # [N, R]
+    times, is_utc = time_column(frame, _date_column(frame))
+    window = _window(times, targets, request.parameters, horizon, is_utc=is_utc, policy=policy)
+    check_budget(policy.max_points - window.axis.length * len(names), policy)
+    past, future, static = _covariates(frame, roles, window, request.parameters.use_covariates)
+    read = tuple(
+        Series(
+            target=window.axis.spread(targets[index, window.context])[None, :],
+            item_id=name,
+            start=window.axis.start,
+            freq=window.axis.freq,
+            past_covariates=past,
+            future_covariates=future,
+            static_covariates=static,
+            is_utc=is_utc,
+        )
+        for index, name in enumerate(names)
+    )
+    known = tuple(_known(values, window.future) for values in targets)
+    return _cut(read, request.parameters.context_len), known, _warnings(window, request)
+
+
+def _checked_roles(frame: pd.DataFrame, request: NamedFileRequest) -> dict[str, Role]:
+    roles = request.data_definition
+    for name in roles:
+        if name not in frame.columns:
+            known = ", ".join(map(str, frame.columns[:20]))
+            raise InvalidRequest.field(
+                member("/data_definition", name), f"the file has no such column; it has {known}"
+            )
+    if "target" not in roles.values():
+        raise InvalidRequest.field("/data_definition", "name at least one column as target")
+    return roles
+
+
+def _date_column(frame: pd.DataFrame) -> str:
+    found = [name for name in map(str, frame.columns) if name.lower() == DATE]
+    if len(found) != 1:
+        known = ", ".join(map(str, frame.columns[:20]))
+        raise BadData(f"the file needs one column named {DATE!r}; it has {known}")
+    return found[0]
+
+
+def _window(
+    times: Timestamps,
+    targets: FloatArray,
+    parameters: NamedFileParameters,
+    horizon: int,
+    *,
+    is_utc: bool,
+    policy: DataPolicy,
+) -> _Window:
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    freq = _frequency(ordered)
+    observed = np.atleast_1d(np.isfinite(targets[:, order]).any(axis=0))
+    begin, end = _bounds(ordered, observed, parameters)
+    axis = axis_from_times(
+        ordered[begin:end], freq, "/data_source_url_or_path", is_utc=is_utc, most=policy.max_points
+    )
+    assert axis.start is not None
+    assert axis.freq is not None
+    future_times = axis.freq.timestamps(axis.start, horizon, skip=axis.length)
+    at = np.searchsorted(ordered, future_times)
+    found = ordered[np.minimum(at, len(ordered) - 1)] == future_times
+    return _Window(order[begin:end], axis, np.where(found, order[at * found], -1), future_times)
+
+
+def _frequency(ordered: Timestamps) -> Frequency:
+    """Infer the frequency from all dates of the file, not only those of the context."""
+    twice = np.flatnonzero(np.diff(ordered).astype(np.int64) == 0)
+    if twice.size:
+        raise InvalidRequest.field(
+            "/data_source_url_or_path", f"two rows have the date {ordered[twice[0]]}"
+        )
+    try:
+        return Frequency.infer(ordered)
+    except InvalidRequest as error:
+        raise InvalidRequest.field(
+            "/data_source_url_or_path", "the dates follow no regular step, or are fewer than 3"
+        ) from error
+
+
+def _bounds(
+    ordered: Timestamps,
+    observed: npt.NDArray[np.bool_],
+    parameters: NamedFileParameters,
+) -> tuple[int, int]:
+    """Find the rows of the context: from one, up to and without the other."""
+    begin = 0
+    if parameters.context_start_date is not None:
+        first, _ = read_time(parameters.context_start_date, "/parameters/context_start_date")
+        begin = int(np.searchsorted(ordered, first))
+    if parameters.context_end_date is not None:
+        last = _last_moment(parameters.context_end_date)
+        end = int(np.searchsorted(ordered, last, side="right"))
+    else:
+        known = np.flatnonzero(observed)
+        end = int(known[-1]) + 1 if known.size else 0
+    if begin >= end or not observed[begin:end].any():
+        raise BadData(
+            "no target is observed in the context; the dates of the file run from"
+            f" {ordered[0]} to {ordered[-1]}"
+        )
+    return begin, end
+
+
+def _last_moment(text: str) -> np.datetime64:
+    """Read the end of the context; a day stands for all of its hours."""
+    time, _ = read_time(text, "/parameters/context_end_date")
+    is_day = len(text) <= len("2024-03-31")
+    return time + np.timedelta64(86_399, "s") if is_day else time
+
+
+def _covariates(
+    frame: pd.DataFrame, roles: dict[str, Role], window: _Window, used: bool
+) -> tuple[dict[str, CovariateArray], dict[str, CovariateArray], dict[str, float | str]]:
+    past: dict[str, CovariateArray] = {}
+    future: dict[str, CovariateArray] = {}
+    static: dict[str, float | str] = {}
+    for name, role in roles.items() if used else ():
+        if role == "target":
+            continue
+        read = category_column if role in _TEXT_ROLES else number_column
+        values = read(frame, name)
+        if role.startswith("static"):
+            static[name] = _constant(values[window.context], name)
+            continue
+        past[name] = window.axis.spread(values[window.context])
+        future[name] = _future(values, name, window)
+    return past, future, static
+
+
+def _future(values: CovariateArray, name: str, window: _Window) -> CovariateArray:
+    taken = values[window.future]
+    blank = taken == "" if is_categorical(values) else np.isnan(taken)
+    missing = blank | (window.future < 0)
+    if missing.any():
+        raise InvalidRequest.field(
+            member("/data_definition", name),
+            f"covariate {name!r} has no value for {window.future_times[missing.argmax()]};"
+            f" it needs one for each of the {len(taken)} steps after the context."
+            " Extend the file, or set use_covariates to false",
+        )
+    return taken
+
+
+def _constant(values: CovariateArray, name: str) -> float | str:
+    present = values[values != ""] if is_categorical(values) else values[~np.isnan(values)]
+    different = np.unique(present)
+    if len(different) != 1:
+        shown = excerpt([str(value) for value in different[:3]])
+        raise InvalidRequest.field(
+            member("/data_definition", name),
+            f"a static column has one value, this has {len(different)}: {shown}",
+        )
+    return str(different[0]) if is_categorical(values) else float(different[0])
+
+
+def _known(values: FloatArray, future: npt.NDArray[np.intp]) -> FloatArray:
+    """Take what the file knows of the steps after the context, up to the last it knows."""
+    taken = np.where(future >= 0, values[future], np.nan)
+    known = np.flatnonzero(~np.isnan(taken))
+    return taken[: int(known[-1]) + 1 if known.size else 0]
+
+
+def _cut(read: tuple[Series, ...], context_len: int | None) -> tuple[Series, ...]:
+    return read if context_len is None else tuple(series.last(context_len) for series in read)
+
+
+def _warnings(window: _Window, request: NamedFileRequest) -> tuple[str, ...]:
+    source = gap_warnings("", window.axis.missing)
+    warnings = [warning.replace("of series ''", "of the file") for warning in source]
+    asked = request.parameters.context_len
+    if asked is not None and asked > window.axis.length:
+        warnings.append(f"the context has {window.axis.length} steps, not the {asked} asked")
+    return tuple(warnings)
