@@ -15,15 +15,21 @@ def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
     Args:
         mode: permissions of the new file from its first byte on.
     """
+    with replacing(path, mode=mode) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
+    """Give a draft to write to, which takes the place of the file if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = mkstemp(prefix=f".{path.name}-", dir=path.parent)
     draft = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        os.fchmod(handle, mode)
+        os.close(handle)
+        yield draft
+        _sync(draft)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

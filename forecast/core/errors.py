@@ -14,7 +14,9 @@ ForecastError
 ├── TooLarge              413
 ├── UnsupportedFormat     415
 ├── InvalidRequest        422  names the field
-│   └── BackendUnavailable
+│   ├── BackendUnavailable
+│   ├── NotTrainable          the family has nothing to learn
+│   └── TrainingFailed        the loss is not finite
 ├── LicenseNotAccepted    403
 ├── QueueFull             429  with a pause to wait
 ├── BadModelOutput        502  the model broke its contract
@@ -130,6 +132,14 @@ class InvalidRequest(ForecastError):
 
 class BackendUnavailable(InvalidRequest):
     code, title = "backend_unavailable", "Backend unavailable"
+
+
+class NotTrainable(InvalidRequest):
+    code, title = "not_trainable", "Not trainable"
+
+
+class TrainingFailed(InvalidRequest):
+    code, title = "training_failed", "Training failed"
 
 
 class QueueFull(ForecastError):

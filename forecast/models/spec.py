@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from forecast.core.errors import MissingLibrary
-from forecast.models.base.config import ModelConfig, ModelOptions
+from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend
 
 if TYPE_CHECKING:
     from forecast.models.base.model import BaseTimeSeriesModel
@@ -66,6 +66,7 @@ class ModelSpec:
             which is ready at once.
         config: what may be set when it is loaded.
         options: what may be set in each request.
+        training_backend: whose training it uses, where it can be trained.
         extra: the pip extra that brings its library.
         environment: `shared`, or the name of an environment of its own.
         max_replicas: the most processes worth having on one machine; 1 for a model that
@@ -86,6 +87,7 @@ class ModelSpec:
     extra: str
     config: type[ModelConfig] = ModelConfig
     options: type[ModelOptions] = ModelOptions
+    training_backend: TrainingBackend = TrainingBackend.CUSTOM
     status: Literal["active", "planned", "deprecated"] = "active"
     environment: str = "shared"
     max_replicas: int = 8

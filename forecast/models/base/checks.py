@@ -118,6 +118,28 @@ def _without(covariates: Mapping[str, Value], names: set[str]) -> dict[str, Valu
     return {name: value for name, value in covariates.items() if name not in names}
 
 
+def check_training_series(series: Sequence[Series], able: Capabilities) -> None:
+    """Refuse what cannot be learned from.
+
+    Raises:
+        BadData: no series, nothing observed, or a value that is infinite.
+        InvalidRequest: several channels or covariates that the family cannot use.
+    """
+    if not series:
+        raise BadData("there is no series to learn from")
+    if len({one.layout for one in series}) > 1:
+        raise InvalidRequest("the series to learn from differ in their channels or covariates")
+    for one in series:
+        _check_target(one, replace(able, min_context=1), max(one.length, 1))
+        if unusable := _unusable(one, able):
+            raise InvalidRequest(
+                f"this model cannot learn from the covariates {', '.join(sorted(unusable))};"
+                " leave them out"
+            )
+        for name, past in one.past_covariates.items():
+            _check_length(one, f"past values of covariate {name!r}", past, one.length)
+
+
 def check_forecasts(forecasts: Sequence[Forecast], batch: Sequence[Series], horizon: int) -> None:
     """Refuse what a model must never answer.
 

@@ -1,22 +1,25 @@
 """The one base class of every model: public methods check, then call one hook each."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
-from forecast.core.errors import BackendUnavailable, BadData
+from forecast.core.errors import BackendUnavailable, NotTrainable
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.checks import check_forecasts, check_series, without_unusable
-from forecast.models.base.config import ModelConfig, ModelOptions
+from forecast.models.base import metrics, saved
+from forecast.models.base.checks import (
+    check_forecasts,
+    check_series,
+    check_training_series,
+    without_unusable,
+)
+from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend, TrainingMode
 from forecast.models.base.quantiles import at_levels
+from forecast.models.base.training import OnProgress, Progress, TrainingRecord, TrainingResult
 from forecast.models.spec import Capabilities, ModelSpec
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FOLDER = "weights"
-FORMAT_VERSION = 1
 
 
 class BatchKey(NamedTuple):
@@ -43,6 +46,7 @@ class BaseTimeSeriesModel(ABC):
     def __init__(self, config: ModelConfig | None = None) -> None:
         self.config = config or self.spec.config()
         self.device = self._find_device()
+        self.training_: TrainingRecord | None = None
 
     # What a family writes
 
@@ -107,6 +111,31 @@ class BaseTimeSeriesModel(ABC):
         """The most past steps used."""
         longest = self.capabilities.max_context
         return min(longest, self.config.context_length or longest)
+
+    @property
+    def training_backend(self) -> TrainingBackend:
+        """Whose training the family uses."""
+        return self.spec.training_backend
+
+    @property
+    def supports_lora(self) -> bool:
+        """Whether adapters can be trained in place of all weights."""
+        return self.spec.capabilities.lora
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether these weights were learned here, now or before they were saved."""
+        return self.training_ is not None
+
+    @property
+    def training_history_(self) -> tuple[dict[str, float], ...]:
+        """One entry a report of the training; empty before one."""
+        return self.training_.history if self.training_ else ()
+
+    @property
+    def best_metrics_(self) -> dict[str, float]:
+        """The best that training reached; empty before one."""
+        return self.training_.metrics if self.training_ else {}
 
     @property
     def model_info(self) -> dict[str, Any]:
@@ -174,15 +203,9 @@ class BaseTimeSeriesModel(ABC):
         return min(task.context_length or self.max_context, self.max_context)
 
     def save_model(self, path: Path) -> None:
-        """Write the options and the weights into a folder that is new or empty."""
-        (path / WEIGHTS_FOLDER).mkdir(parents=True)
-        document = {
-            "format_version": FORMAT_VERSION,
-            "model_id": self.spec.model_id,
-            "config": self.config.model_dump(mode="json"),
-        }
-        (path / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n")
-        self._save_model_weights(path / WEIGHTS_FOLDER)
+        """Write options, weights and what is known of the training into a new or empty folder."""
+        weights = saved.write(path, self.spec.model_id, self.config, self.training_)
+        self._save_model_weights(weights)
 
     @classmethod
     def load_model(cls, path: Path | None, **overrides: Any) -> Self:
@@ -196,23 +219,84 @@ class BaseTimeSeriesModel(ABC):
         Raises:
             BadData: the folder holds another model, or a format this version cannot read.
         """
-        saved, weights = cls._read(path) if path is not None else ({}, None)
-        model = cls(cls.spec.config(**(saved | overrides)))
-        if weights is not None:
-            model._load_model_weights(weights)
+        found = saved.read(path, cls.spec.model_id) if path is not None else saved.Saved()
+        model = cls(cls.spec.config(**(found.config | overrides)))
+        if found.weights is not None:
+            model._load_model_weights(found.weights)
+        model.training_ = found.training
         return model
 
-    @classmethod
-    def _read(cls, path: Path) -> tuple[dict[str, Any], Path]:
-        """Find the saved options and the folder of the weights."""
-        if not (path / WEIGHTS_FOLDER).is_dir():
-            return {}, path
-        document = json.loads((path / CONFIG_FILE).read_text())
-        if document["model_id"] != cls.spec.model_id:
-            raise BadData(f"these are weights of {document['model_id']}, not {cls.spec.model_id}")
-        if document["format_version"] != FORMAT_VERSION:
-            raise BadData(f"weights of format {document['format_version']} cannot be read")
-        return document["config"], path / WEIGHTS_FOLDER
+    # Training
+
+    def fit(
+        self,
+        train: Sequence[Series],
+        validation: Sequence[Series] | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        checkpoints: Path | None = None,
+        data_reference: str | None = None,
+    ) -> Self:
+        """Learn from series, by `config.training_mode`; what was learned stays in this object.
+
+        Args:
+            train: N series of any lengths, of one layout of covariates.
+            validation: decides when to stop and which weights are the best, where a family
+                can; their history may overlap `train`, their last steps must not.
+            on_progress: hears how it goes; answering False ends the training in order.
+            checkpoints: folder for the state of an unfinished training, resumed from there.
+            data_reference: where the data came from, for the record.
+
+        Raises:
+            NotTrainable: the family, or this checkpoint of it, has nothing to learn.
+            BadData: too little data, or a value that is infinite.
+            TrainingFailed: the loss is not finite.
+        """
+        self._check_training(train, validation or ())
+        started_at = datetime.now(UTC)
+        result = self._fit(train, validation, on_progress or _hear_nothing, checkpoints)
+        self.training_ = TrainingRecord.of(
+            result,
+            [*train, *(validation or ())],
+            started_at=started_at,
+            mode=getattr(self.config, "training_mode", TrainingMode.FROM_SCRATCH),
+            seed=getattr(self.config, "seed", None),
+            data_reference=data_reference,
+        )
+        return self
+
+    def evaluate(self, test: Sequence[Series], task: ForecastTask) -> dict[str, float]:
+        """Forecast the last `task.horizon` steps of each series from those before, and measure.
+
+        Returns:
+            Means over the series of every metric that `metrics.measure` knows.
+
+        Raises:
+            BadData: a series is too short to hold out so many steps.
+        """
+        cut = [metrics.hold_out(series, task.horizon) for series in test]
+        forecasts = self.predict([past for past, _ in cut], task)
+        return metrics.measure(cut, forecasts)
+
+    def _check_training(self, train: Sequence[Series], validation: Sequence[Series]) -> None:
+        able = self.spec.capabilities
+        if not (able.trainable or able.fine_tunable):
+            raise NotTrainable(f"{self.spec.name} has nothing to learn; it forecasts as it is")
+        check_training_series([*train, *validation], able)
+
+    def _fit(
+        self,
+        train: Sequence[Series],  # noqa: ARG002 -- for those who write it
+        validation: Sequence[Series] | None,  # noqa: ARG002
+        on_progress: OnProgress,  # noqa: ARG002
+        checkpoints: Path | None,  # noqa: ARG002
+    ) -> TrainingResult:
+        """Learn; a family that can be trained writes this."""
+        raise NotTrainable(f"{self.spec.name} has nothing to learn; it forecasts as it is")
+
+
+def _hear_nothing(progress: Progress) -> None:
+    """Let a training go on unheard."""
 
 
 def options_of(task: ForecastTask) -> ModelOptions:

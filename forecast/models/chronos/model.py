@@ -16,7 +16,7 @@ from forecast.models.base.torch_device import resolve_device
 from forecast.models.chronos.checkpoint import load_network
 from forecast.models.chronos.network import Network, chunks
 from forecast.models.chronos.spec import SPEC, ChronosOptions
-from forecast.models.chronos.tiny import write_tiny_bolt
+from forecast.models.chronos.tiny import WRITERS
 from forecast.models.spec import Capabilities
 
 _LARGEST = 1e18  # its square, in the scaling, is still a float32
@@ -78,10 +78,10 @@ class ChronosModel(BaseTimeSeriesModel):
         self._network = load_network(path, torch.device(self.device))
 
     @classmethod
-    def tiny(cls) -> Self:
-        """Make a tiny Chronos-Bolt; `tiny.py` writes the other kinds too."""
+    def tiny(cls, variant: str = "bolt") -> Self:
+        """Make a tiny checkpoint of one of the three kinds."""
         with tempfile.TemporaryDirectory() as folder:
-            write_tiny_bolt(Path(folder))
+            WRITERS[variant](Path(folder))
             return cls.load_model(Path(folder), device="cpu")
 
 

@@ -50,4 +50,5 @@ SPEC = ModelSpec(
     ),
     extra="chronos",
     options=ChronosOptions,
+    variants=("bolt", "t5", "chronos2"),
 )

@@ -117,3 +117,7 @@ def _write(module_class: Any, config: Any, path: Path, seed: int) -> None:
     with LOAD_LOCK, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module_class(config).save_pretrained(path)
+
+
+WRITERS = {"bolt": write_tiny_bolt, "t5": write_tiny_t5, "chronos2": write_tiny_chronos2}
+"""How a tiny checkpoint of each of the spec's variants is written."""

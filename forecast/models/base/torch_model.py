@@ -1,0 +1,93 @@
+"""A model that is a torch network, trained by the one loop."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from forecast.core.errors import ModelNotReady
+from forecast.core.types import Series
+from forecast.models.base.config import TrainingConfig
+from forecast.models.base.model import BaseTimeSeriesModel
+from forecast.models.base.torch_device import resolve_device
+from forecast.models.base.torch_training import Batch, Training
+from forecast.models.base.training import OnProgress, TrainingResult
+from forecast.models.base.windows import Windows
+
+
+class TorchModel(BaseTimeSeriesModel):
+    """Adds training to a family: it names the network, the windows and the loss.
+
+    `model_` is the network, in eval mode on `device`. Mixins wrap it for the time of a
+    training through `_before_training` and `_after_training`; each calls `super()` first on
+    the way in, and last on the way out.
+    """
+
+    config: TrainingConfig
+    model_: Any = None
+
+    def _find_device(self) -> str:
+        return str(resolve_device(self.config.device))
+
+    @property
+    def network(self) -> Any:
+        """The loaded or trained network.
+
+        Raises:
+            ModelNotReady: there is none yet.
+        """
+        if self.model_ is None:
+            raise ModelNotReady("this model holds no weights; load a checkpoint or train it first")
+        return self.model_
+
+    # What a family writes
+
+    @abstractmethod
+    def _training_network(self, train: Sequence[Series]) -> nn.Module:
+        """Give the network to train: a new one, or the loaded one to fine-tune."""
+
+    @abstractmethod
+    def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+        """Run the network, as it is given, on a batch; the mean loss, a scalar."""
+
+    @abstractmethod
+    def _windows(self, series: Sequence[Series]) -> Windows:
+        """Cut series into windows of the context and horizon that are trained for."""
+
+    # What a family or a mixin may refine
+
+    def _prepare_training(self, train: Sequence[Series]) -> None:
+        """Learn what is not a weight, such as the scale of each channel."""
+
+    def _before_training(self, network: nn.Module) -> nn.Module:
+        """Wrap the network for training."""
+        return network
+
+    def _after_training(self, network: nn.Module) -> nn.Module:
+        """Give back the plain network, trained."""
+        return network
+
+    def _fit(
+        self,
+        train: Sequence[Series],
+        validation: Sequence[Series] | None,
+        on_progress: OnProgress,
+        checkpoints: Path | None,
+    ) -> TrainingResult:
+        self._prepare_training(train)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            network = self._before_training(self._training_network(train).to(self.device))
+        training = Training(
+            network,
+            self._training_loss,
+            self.config,
+            validation=self._windows(validation) if validation else None,
+            checkpoints=checkpoints,
+        )
+        result = training.run(self._windows(train), on_progress)
+        self.model_ = self._after_training(network).eval()
+        return result

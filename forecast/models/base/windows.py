@@ -1,0 +1,150 @@
+"""Training windows: every stretch of context and horizon that the series hold."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+
+from forecast.core.errors import BadData
+from forecast.core.types import FloatArray, Series
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowBatch:
+    """B windows side by side; what is missing is 0, with its mask False.
+
+    Attributes:
+        past: [B, C, T] float32.
+        past_observed: [B, C, T].
+        future: [B, C, H] float32.
+        future_observed: [B, C, H].
+        past_covariates: [B, K, T] float32, in the order of the names.
+        future_covariates: [B, F, H] float32, of those known ahead.
+        series: [B], which series each window is of.
+    """
+
+    past: FloatArray
+    past_observed: Mask
+    future: FloatArray
+    future_observed: Mask
+    past_covariates: FloatArray
+    future_covariates: FloatArray
+    series: npt.NDArray[np.int64]
+
+
+class Windows:
+    """Every window of T + H steps whose future holds an observed value.
+
+    A series shorter than that gives one window, padded at the start. The covariates that are
+    known ahead are read from their past values, which a training series has for all steps.
+
+    Args:
+        series: all of C channels and the same numeric covariates.
+        known_ahead: names of the covariates that are known for the future.
+        stride: steps between the starts of neighbouring windows; the newest window of each
+            series is always one of them.
+    """
+
+    def __init__(
+        self,
+        series: Sequence[Series],
+        *,
+        context_length: int,
+        horizon: int,
+        stride: int = 1,
+        known_ahead: Sequence[str] = (),
+    ) -> None:
+        self.context_length = context_length
+        self.horizon = horizon
+        self._targets = [_padded(one.target, context_length + horizon) for one in series]
+        self._past_names = sorted({name for one in series for name in one.past_covariates})
+        self._known = [self._past_names.index(name) for name in known_ahead]
+        self._covariates = [self._stack(one) for one in series]
+        self._index = self._find(stride)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def batches(
+        self,
+        batch_size: int,
+        rng: np.random.Generator | None = None,
+        *,
+        share: tuple[int, int] = (0, 1),
+    ) -> Iterator[WindowBatch]:
+        """Give all windows once; in random order where a generator is given.
+
+        Args:
+            share: (i, n) gives the i-th of n shares of equal size; the last windows are
+                given twice where they do not divide evenly, because processes that train
+                together must take the same number of steps.
+        """
+        order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
+        number, count = share
+        mine = np.resize(order, ceil(len(order) / count) * count)[number::count]
+        for start in range(0, len(mine), batch_size):
+            yield self.take(mine[start : start + batch_size])
+
+    def count_batches(self, batch_size: int, shares: int = 1) -> int:
+        """Count the batches of one share."""
+        return ceil(ceil(len(self) / shares) / batch_size)
+
+    def take(self, positions: npt.NDArray[np.int64]) -> WindowBatch:
+        """Give the windows at these positions, in this order."""
+        chosen = self._index[positions]  # [B, 2]: series and start
+        whole = np.stack([self._cut(self._targets[s], at) for s, at in chosen])  # [B, C, T+H]
+        beside = np.stack([self._cut(self._covariates[s], at) for s, at in chosen])
+        observed = ~np.isnan(whole)
+        filled = np.nan_to_num(whole).astype(np.float32)
+        known = np.nan_to_num(beside).astype(np.float32)
+        split = self.context_length
+        return WindowBatch(
+            past=filled[..., :split],
+            past_observed=observed[..., :split],
+            future=filled[..., split:],
+            future_observed=observed[..., split:],
+            past_covariates=known[..., :split],
+            future_covariates=known[:, self._known, split:],
+            series=chosen[:, 0],
+        )
+
+    def _cut(self, values: FloatArray, start: int) -> FloatArray:
+        return values[:, start : start + self.context_length + self.horizon]
+
+    def _stack(self, series: Series) -> FloatArray:
+        rows = [series.past_covariates[name] for name in self._past_names]
+        stacked = np.array(rows, dtype=float).reshape(len(rows), series.length)  # [K, T]
+        return _padded(stacked, self.context_length + self.horizon)
+
+    def _find(self, stride: int) -> npt.NDArray[np.int64]:
+        length = self.context_length + self.horizon
+        found = []
+        for number, target in enumerate(self._targets):
+            last = target.shape[1] - length
+            starts = np.arange(last, -1, -stride)[::-1]
+            seen = np.cumsum(np.isfinite(target).any(axis=0), dtype=np.int64)
+            future = seen[starts + length - 1] - seen[starts + self.context_length - 1]
+            past = seen[starts + self.context_length - 1] - np.where(
+                starts > 0, seen[starts - 1], 0
+            )
+            starts = starts[(future > 0) & (past > 0)]
+            found.append(np.stack([np.full(len(starts), number), starts], axis=1))
+        index = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
+        if len(index) == 0:
+            raise BadData(
+                f"no training window: no series holds observed values in {self.context_length}"
+                f" steps of context and in {self.horizon} steps after them"
+            )
+        return index
+
+
+def _padded(values: FloatArray, least: int) -> FloatArray:
+    """Pad [., T] with NaN at the start, to at least so many steps."""
+    lacking = least - values.shape[1]
+    if lacking <= 0:
+        return values
+    return np.pad(values, ((0, 0), (lacking, 0)), constant_values=np.nan)
