@@ -1,0 +1,50 @@
+"""Bodies that work as they stand, for the OpenAPI document; a test sends each of them."""
+
+from typing import Any
+
+INTRODUCTION = """\
+One REST API for every forecasting model.
+
+Send the key of the deployment as `Authorization: Bearer <key>` or `X-API-Key: <key>`.
+Every error is `application/problem+json` with a stable `code` and the `request_id`.
+"""
+
+_PARAMETERS: dict[str, Any] = {"horizon": 3, "quantile_levels": [0.1, 0.5, 0.9]}
+_TARGET = [12, 15, 14, 19, 22, 18, 17, 16, 20, 21, 24, 25, 21, 20]
+_DATES = [f"2026-01-{day:02d}" for day in range(1, 15)]
+
+NATIVE: dict[str, Any] = {
+    "inputs": [{"item_id": "store_1", "target": _TARGET, "start": "2026-01-01", "freq": "D"}],
+    "parameters": _PARAMETERS,
+}
+TABLE: dict[str, Any] = {
+    "data": {"date": _DATES, "store": ["store_1"] * 14, "sales": _TARGET},
+    "schema": {"timestamp": "date", "item_id": "store", "target": "sales"},
+    "parameters": _PARAMETERS,
+}
+NAMED_FILE: dict[str, Any] = {
+    "data_source_url_or_path": "local://data/sales.csv",
+    "data_definition": {"sales": "target"},
+    "parameters": {"context_len": 96, "horizon_len": 12},
+}
+
+BODIES: dict[str, Any] = {
+    "native": {"summary": "Series inline", "value": NATIVE},
+    "table": {"summary": "A table", "value": TABLE},
+    "named_file": {"summary": "A file under the data roots", "value": NAMED_FILE},
+}
+INITIALIZATIONS: dict[str, Any] = {
+    "default": {"summary": "The default weights", "value": {}},
+    "limits": {
+        "summary": "On the CPU, with a default horizon, without waiting",
+        "value": {"backend": "cpu", "horizon_len": 24, "wait": False},
+    },
+}
+
+
+def routed(model_ids: list[str]) -> dict[str, Any]:
+    """Show a request that names its model and one to fall back on."""
+    names: dict[str, Any] = {"model": model_ids[0]}
+    if len(model_ids) > 1:
+        names = {"model": model_ids[-1], "fallback": model_ids[:1]}
+    return {"fallback": {"summary": "With a fallback", "value": {**names, **NATIVE}}}

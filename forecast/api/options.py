@@ -1,0 +1,32 @@
+"""What the HTTP layer is told; plain values, read from the settings by whoever composes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOptions:
+    """How to serve.
+
+    Attributes:
+        api_keys: any of these opens what is not public; none leaves everything open, which
+            is for a Unix socket only.
+        max_body_bytes: the largest request body.
+        limits: what else `/info` shows; the readers of requests enforce them.
+        required_models: `/health/ready` fails until each of these is ready.
+        aliases: other names of models for `POST /forecast/v1/forecast`.
+        cors_origins: web pages that may call; none by default.
+        compress_min_bytes: answers from this size on are compressed for who accepts it;
+            0 never does. Small answers gain nothing and pay for it.
+        docs: serve `/docs`, `/redoc` and `/openapi.json`.
+    """
+
+    version: str
+    api_keys: tuple[str, ...] = ()
+    max_body_bytes: int = 64 * 1024 * 1024
+    limits: Mapping[str, int | float] = field(default_factory=dict)
+    required_models: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    cors_origins: tuple[str, ...] = ()
+    compress_min_bytes: int = 65_536
+    docs: bool = True

@@ -1,0 +1,126 @@
+"""What the routes answer, for the OpenAPI document and for who reads it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Document(BaseModel):
+    """What we answer. Members may be added to it in a later version."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+class FieldProblem(Document):
+    pointer: str = Field(
+        description="JSON pointer into the request.", examples=["/inputs/0/target"]
+    )
+    detail: str
+
+
+class ProblemDocument(Document):
+    """RFC 9457. `code` never changes once released; `error`, `message` repeat `code`, `detail`."""
+
+    type: str = Field(examples=["urn:forecast:problem:model_not_ready"])
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem]
+    error: str
+    message: str
+
+
+class StatusDocument(Document):
+    model_status: Literal["uninitialized", "initializing", "ready", "error"]
+    details: str | None
+    source: str | None
+    version: str | None
+    device: str | None
+    loaded_at: str | None
+
+
+class InitializationDocument(Document):
+    message: str
+    model_status: Literal["uninitialized", "initializing", "ready", "error"]
+    model_info: dict[str, Any]
+
+
+class ShutdownDocument(Document):
+    message: str
+    model_status: Literal["uninitialized", "initializing", "ready", "error"]
+
+
+class RegistryEntry(Document):
+    name: str
+    version: str
+    description: str
+    module: str
+    router_path: str
+    service_path: str
+    default_port: int
+    status: Literal["active", "planned", "deprecated"]
+    capabilities: dict[str, Any]
+    license: dict[str, Any]
+    sources: list[str]
+    documentation: str
+
+
+class ModelEntry(RegistryEntry):
+    """An entry of the registry and the state of its model."""
+
+    id: str
+    state: dict[str, Any] = Field(description="As `GET status` answers; the reason if it cannot.")
+
+
+class RegistryDocument(Document):
+    models: dict[str, RegistryEntry]
+    count: int
+
+
+class ModelsDocument(Document):
+    models: dict[str, ModelEntry]
+    aliases: dict[str, str] = Field(description="Other names that `model` may take.")
+    count: int
+
+
+class RootDocument(Document):
+    name: str
+    version: str
+    links: dict[str, str]
+
+
+class InfoDocument(Document):
+    name: str
+    version: str
+    features: list[str]
+    limits: dict[str, int | float]
+    formats: dict[str, list[str]]
+
+
+class LiveDocument(Document):
+    status: Literal["alive"]
+
+
+class ModelHealth(Document):
+    model_status: str
+    details: str | None
+
+
+class HealthDocument(Document):
+    status: Literal["healthy", "degraded"]
+    version: str
+    uptime_s: float
+    models: dict[str, ModelHealth]
+
+
+class Check(Document):
+    ok: bool
+    reason: str | None
+
+
+class ReadyDocument(Document):
+    status: Literal["ready"]
+    checks: dict[str, Check]

@@ -1,0 +1,266 @@
+"""The settings of a deployment: read once, by `main` or `host`, and passed down as values.
+
+Each field is `FORECAST_<NAME>` in the environment. A list is JSON or has commas; a map is
+JSON, or one variable per model: `FORECAST_PYTHON__MOIRAI=/opt/moirai/bin/python`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+PREFIX = "FORECAST_"
+
+
+def _split(value: Any) -> Any:
+    """Take `a,b` for a list; JSON is left to pydantic. `none` is the empty list."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip() not in ("", "none")]
+
+
+def _is_http(urls: Mapping[str, str]) -> Mapping[str, str]:
+    for model_id, url in urls.items():
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"the host of {model_id} must be an http:// or https:// URL")
+    return urls
+
+
+def _is_strong(key: SecretStr | None) -> SecretStr | None:
+    for one in key.get_secret_value().split(",") if key else ():
+        if len(one.strip()) < 8 or not one.strip().isascii() or " " in one.strip():
+            raise ValueError("a key has at least 8 ASCII characters and no space")
+    return key
+
+
+def _also(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+Bytes = Annotated[int, Field(ge=1024, le=64 * 1024**3)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set. What a model is or can do is not set here."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    home: Path = Field(
+        Path(".forecast"), description="Folder of the key, the caches and the default roots."
+    )
+    address: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for all."
+    )
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65_535,
+        validation_alias=_also("FORECAST_PORT", "MODEL_PORT"),
+        description="Port to listen on; 0 takes a free one.",
+    )
+    api_key: Annotated[SecretStr | None, AfterValidator(_is_strong)] = Field(
+        None,
+        description="Key that callers send; several with commas. Without one, a key is made"
+        " and kept in `<home>/api_key`.",
+    )
+    docs: bool = Field(True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
+    cors_origins: Names = Field(
+        (), description="Web pages that may call from a browser, such as `https://a.example`."
+    )
+    shutdown_s: Seconds = Field(
+        40.0, description="How long a shutdown lets requests finish before it ends them."
+    )
+
+    model_name: str = Field(
+        "all",
+        min_length=1,
+        validation_alias=_also("FORECAST_MODEL_NAME", "MODEL_NAME"),
+        description="What this process is: `all` for the gateway, a model id for the host of"
+        " that model.",
+    )
+    models: Names = Field((), description="Models to serve; empty for all of the registry.")
+    inline: Names = Field(
+        (), description="Models held in the gateway's own process; `all` for one process."
+    )
+    hosts: Annotated[dict[str, str], AfterValidator(_is_http)] = Field(
+        default_factory=dict,
+        description='Hosts elsewhere: `{"moirai": "http://forecast-moirai:8006"}`.',
+    )
+    python: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Interpreter of a model with an environment of its own,"
+        " `FORECAST_PYTHON__<MODEL_ID>`.",
+    )
+    replicas: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Processes per model; 0 chooses: one on a GPU, else up to four, one a core.",
+    )
+    model_replicas: dict[str, Annotated[int, Field(ge=1, le=64)]] = Field(
+        default_factory=dict,
+        description="Processes of one model, `FORECAST_MODEL_REPLICAS__<MODEL_ID>`.",
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Threads of the numeric libraries per process; 0 shares the cores out.",
+    )
+    preload: Names = Field(
+        (), description="Models to load at the start; `/health/ready` waits for them."
+    )
+    aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description='Other names for `POST /forecast/v1/forecast`: `{"default": "chronos"}`.',
+    )
+    accept_licenses: Names = Field(
+        (), description="Models whose non-commercial license you accept; `all` for any."
+    )
+
+    local_roots: Paths = Field(
+        (), description="Folders that `local:` sources may read; `<home>/models` where empty."
+    )
+    hf_endpoint: str | None = Field(
+        None,
+        validation_alias=_also("FORECAST_HF_ENDPOINT", "HF_ENDPOINT"),
+        description="Address of the model hub or a mirror.",
+    )
+    hf_token: SecretStr | None = Field(
+        None,
+        validation_alias=_also("FORECAST_HF_TOKEN", "HF_TOKEN"),
+        description="Token of the model hub, for gated and private weights.",
+    )
+    hf_offline: bool = Field(
+        False,
+        validation_alias=_also("FORECAST_HF_OFFLINE", "HF_HUB_OFFLINE"),
+        description="Never ask the hub; only what is in the cache.",
+    )
+    hf_cache: Path | None = Field(
+        None,
+        validation_alias=_also("FORECAST_HF_CACHE", "HF_HUB_CACHE"),
+        description="Cache of the hub's client, to share one; a folder in `<home>` otherwise.",
+    )
+    mlflow_tracking_uri: str | None = Field(
+        None,
+        validation_alias=_also("FORECAST_MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI"),
+        description="MLflow server for `mlflow:` sources.",
+    )
+
+    data_roots: Paths = Field(
+        (), description="Folders that named files may lie in; `<home>/data` where empty."
+    )
+    max_body_bytes: Bytes = Field(64 * 1024**2, description="Largest request body.")
+    max_queue: int = Field(
+        4096, ge=1, le=1_000_000, description="Series that may wait for one model; then 429."
+    )
+    max_series: int = Field(10_000, ge=1, le=10_000_000, description="Series per request.")
+    max_points: int = Field(
+        5_000_000, ge=1, le=1_000_000_000, description="Values of all targets of a request."
+    )
+    timeout_s: Seconds = Field(
+        60.0, description="How long a forecast may take where the request does not say."
+    )
+    max_timeout_s: Seconds = Field(600.0, description="Longest `timeout_s` of a request.")
+    max_file_bytes: Bytes = Field(
+        256 * 1024**2, description="Largest file under the data roots, and of an upload."
+    )
+    max_url_bytes: Bytes = Field(64 * 1024**2, description="Largest file fetched from a URL.")
+    url_timeout_s: Seconds = Field(30.0, description="How long fetching a URL may take.")
+    allow_private_urls: bool = Field(
+        False, description="Let URLs lead to private networks and this machine."
+    )
+    object_store_prefixes: Names = Field(
+        (),
+        description="What may be read from an object store with the gateway's own rights,"
+        " such as `s3://my-bucket/forecasts/`.",
+    )
+    compress_min_bytes: int = Field(
+        65_536, ge=0, description="Answers from this size on are compressed; 0 never."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What is logged."
+    )
+    log_format: Literal["plain", "json"] = Field("plain", description="One line each, or JSON.")
+    access_log: bool = Field(True, description="Log one line per request.")
+
+    @property
+    def cache(self) -> Path:
+        """Folder of downloads; safe to delete while nothing runs."""
+        return self.home / "cache"
+
+    @property
+    def local_folders(self) -> tuple[Path, ...]:
+        return self.local_roots or (self.home / "models",)
+
+    @property
+    def data_folders(self) -> tuple[Path, ...]:
+        return self.data_roots or (self.home / "data",)
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """Find variables with our prefix that set nothing: a typo would go unnoticed otherwise."""
+    known = {variable.upper() for variables in variables_of().values() for variable in variables}
+    return sorted(
+        name
+        for name in names
+        if name.upper().startswith(PREFIX) and name.upper().partition("__")[0] not in known
+    )
+
+
+def variables_of() -> dict[str, tuple[str, ...]]:
+    """List the variables that set each field, the first of them winning."""
+    return {
+        name: tuple(map(str, field.validation_alias.choices))
+        if isinstance(field.validation_alias, AliasChoices)
+        else (f"{PREFIX}{name.upper()}",)
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def read_settings(**changes: Any) -> Settings:
+    """Read the environment; what is given here and not None wins over it.
+
+    Raises:
+        ValueError: a variable has a bad value; names it, one a line.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return Settings(**given)
+    except (ValidationError, SettingsError, json.JSONDecodeError) as error:
+        raise ValueError(_explained(error)) from error
+
+
+def _explained(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"the settings cannot be read: {error}"
+    variables = variables_of()
+    lines = []
+    for one in error.errors(include_input=False, include_url=False):
+        name = str(one["loc"][0]) if one["loc"] else ""
+        lines.append(f"{variables.get(name, (name,))[0]}: {one['msg']}")
+    return "; ".join(lines)
