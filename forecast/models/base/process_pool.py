@@ -1,11 +1,12 @@
 """Processes that fit models side by side: a fit holds the interpreter's lock, a process not."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from typing import Any, TypeVar
 
 from forecast.core.errors import HostUnavailable
@@ -106,6 +107,14 @@ def _unanswered(futures: Sequence[Future[Any] | None]) -> list[int]:
 
 
 def _prepare_worker(module: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for variable in _ONE_THREAD:
         os.environ[variable] = "1"
     import_module(module)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone: one that is killed cannot tell its workers."""
+    if parent := parent_process():
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -3,6 +3,8 @@
 import math
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +81,16 @@ def test_closing_ends_the_workers_and_may_be_done_twice(pool):
     pool.close()
     pool.close()
     assert not any(process.is_alive() for process in processes)
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed():
+    code = (
+        "import math; from forecast.models.base.process_pool import ProcessPool\n"
+        "pool = ProcessPool('math', max_workers=2)\n"
+        "print(pool.map(math.factorial, [3, 4]), flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as parent:
+        assert parent.stdout.readline() == b"[6, 24]\n"
+        parent.kill()
+        assert parent.stdout.read() == b""  # the last worker to end closes the pipe
