@@ -14,7 +14,7 @@ from forecast.core.types import Forecast, Series
 from forecast.data.named_answer import named_document
 from forecast.data.requests import InferenceRequest, Shape
 from forecast.data.rows import ARROW_FILE, ARROW_STREAM, CSV, encode_rows
-from forecast.data.timestamps import time_texts
+from forecast.data.timestamps import future_texts
 
 JSON = "application/json"
 _TABULAR = {CSV: CSV, ARROW_STREAM: ARROW_STREAM, ARROW_FILE: ARROW_FILE}
@@ -147,9 +147,8 @@ def _prediction(series: Series, forecast: Forecast) -> dict[str, Any]:
     prediction: dict[str, Any] = {"item_id": series.item_id}
     if series.channels:
         prediction["channels"] = series.channels
-    times = series.future_timestamps(mean.shape[1])
-    if times is not None and series.freq is not None:
-        prediction["timestamps"] = time_texts(times, series.freq, is_utc=series.is_utc)
+    if (times := future_texts(series, mean.shape[1])) is not None:
+        prediction["timestamps"] = times
     prediction["mean"] = mean if series.channels else mean[0]
     prediction["quantiles"] = {
         repr(level): values if series.channels else values[0]

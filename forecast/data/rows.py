@@ -13,7 +13,7 @@ from pyarrow import csv
 from forecast.core.frequency import Timestamps
 from forecast.core.types import Forecast, Series
 from forecast.data.requests import InferenceRequest
-from forecast.data.timestamps import time_texts
+from forecast.data.timestamps import future_texts
 
 CSV = "text/csv"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
@@ -70,11 +70,10 @@ def _times(all_series: Sequence[Series], horizon: int, *, as_text: bool) -> pa.A
     )
 
 
-def _part(series: Series, horizon: int, *, as_text: bool) -> list[str] | list[None] | Timestamps:
+def _part(series: Series, horizon: int, *, as_text: bool) -> Sequence[str | None] | Timestamps:
     copies = max(len(series.channels), 1)
-    times = series.future_timestamps(horizon)
-    if times is None or series.freq is None:
-        return [None] * (horizon * copies)
     if as_text:
-        return time_texts(times, series.freq, is_utc=series.is_utc) * copies
-    return np.tile(times, copies)
+        texts: Sequence[str | None] = future_texts(series, horizon) or [None] * horizon
+        return [*texts] * copies
+    times = series.future_timestamps(horizon)
+    return [None] * (horizon * copies) if times is None else np.tile(times, copies)
