@@ -107,9 +107,14 @@ class ModelSpec:
             if (error.name or "").partition(".")[0] == "forecast":
                 raise
             raise MissingLibrary(
-                f"{self.name} needs {error.name}, which is not installed;"
-                f" install it with: pip install 'forecast-gateway[{self.extra}]'"
+                f"{self.name} needs {error.name}, which is not installed; {self._how_to_install}"
             ) from error
+
+    @property
+    def _how_to_install(self) -> str:
+        if self.environment == "shared":
+            return f"install it with: pip install 'forecast-gateway[{self.extra}]'"
+        return f"its own environment has it, made with: ./setup.sh env {self.environment}"
 
     @property
     def info(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that wants a model over every one of them."""
     if "model" not in metafunc.fixturenames:
         return
-    specs = list(MODEL_REGISTRY.values())
+    environment = metafunc.config.getoption("--environment")
+    specs = [spec for spec in MODEL_REGISTRY.values() if spec.environment == environment]
     if named := metafunc.config.getoption("--spec"):
         module, _, name = named.partition(":")
         specs = [getattr(import_module(module), name)]
