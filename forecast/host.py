@@ -33,6 +33,7 @@ def run(
         OSError: the address cannot be listened on.
     """
     configure_logging(
+        f"host {model_id}",
         settings.log_level,
         settings.log_format,
         access=settings.access_log and socket is None,  # the gateway logs it already

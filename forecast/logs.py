@@ -6,16 +6,21 @@ from datetime import UTC, datetime
 
 import orjson
 
-_PLAIN = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_PLAIN = "%(asctime)s %(levelname)s {process}: %(name)s: %(message)s"
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the fields a record brings."""
+    """One JSON object a line: time, level, process, logger, message, and a record's own fields."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
+            "process": self._process,
             "logger": record.name,
             "message": record.getMessage(),
             **getattr(record, "fields", {}),
@@ -25,10 +30,11 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
-def configure_logging(level: str, style: str, *, access: bool) -> None:
+def configure_logging(process: str, level: str, style: str, *, access: bool) -> None:
     """Send every line of ours and of the server's to standard error.
 
     Args:
+        process: what this process is; hosts write to the log of their gateway.
         style: `plain` or `json`.
         access: log one line per request.
     """
@@ -36,14 +42,16 @@ def configure_logging(level: str, style: str, *, access: bool) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"plain": {"format": _PLAIN}, "json": {"()": JsonLines}},
+            "formatters": {
+                "plain": {"format": _PLAIN.format(process=process.replace("%", "%%"))},
+                "json": {"()": JsonLines, "process": process},
+            },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": style}},
             "root": {"handlers": ["stderr"], "level": "WARNING"},
             "loggers": {
                 "forecast": {"level": level.upper()},
                 "forecast.access": {"level": "INFO" if access else "WARNING"},
                 "uvicorn": {"level": "INFO" if level == "debug" else "WARNING"},
-                "uvicorn.error": {"level": level.upper()},
             },
         }
     )

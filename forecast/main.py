@@ -16,7 +16,7 @@ from forecast.settings import Settings, read_settings, unknown_variables
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("forecast.main")  # as __main__ too
 
 GATEWAY = "all"
 
@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def create(settings: Settings | None = None) -> "FastAPI":
     """Build the gateway; for a server of your own: `uvicorn --factory forecast.main:create`."""
     settings = settings or read_settings()
-    configure_logging(settings.log_level, settings.log_format, access=settings.access_log)
+    configure_logging(
+        "gateway", settings.log_level, settings.log_format, access=settings.access_log
+    )
     set_library_variables(os.environ, settings.threads)
     for name in unknown_variables(os.environ):
         log.warning("%s sets nothing; docs/operations.md lists the settings", name)
@@ -50,8 +52,6 @@ def create(settings: Settings | None = None) -> "FastAPI":
 def _serve(settings: Settings) -> None:
     app = create(settings)
     listening = tcp_socket(settings.address, settings.port)
-    address, port = listening.getsockname()[:2]
-    log.info("forecast %s listens on %s port %s", __version__, address, port)
     Server(app, settings.shutdown_s).run(sockets=[listening])
 
 

@@ -5,12 +5,14 @@ import os
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from forecast import __version__
 from forecast.api.middleware import Lifecycle
 
 log = logging.getLogger(__name__)
@@ -41,10 +43,21 @@ class Server(uvicorn.Server):
         self._lifecycle.draining = True
         super().handle_exit(sig, frame)
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in sockets or ():
+            log.info("forecast %s listens on %s", __version__, _name(listening))
+        with suppress(KeyboardInterrupt):  # raised again once Ctrl-C has been obeyed
+            super().run(sockets)
+
     def stop(self) -> None:
         """End as after a signal. Safe from any thread."""
         self._lifecycle.draining = True
         self.should_exit = True
+
+
+def _name(listening: socket.socket) -> str:
+    name = listening.getsockname()
+    return f"{name[0]} port {name[1]}" if isinstance(name, tuple) else str(name)
 
 
 def tcp_socket(address: str, port: int) -> socket.socket:

@@ -17,6 +17,7 @@ from forecast.api.schemas import ProblemDocument
 from forecast.api.security import PUBLIC_PATHS
 from forecast.data.inline import ForecastRequest, ForecastResponse
 from forecast.data.named_file import NamedFileRequest, NamedFileResponse
+from forecast.data.rows import ARROW_FILE, ARROW_STREAM, CSV
 from forecast.data.tables import TableRequest
 from forecast.data.uploads import UploadForm
 from forecast.serving.hosts import Host
@@ -236,7 +237,8 @@ _ANSWER: Schema = {
         "application/json": {
             "schema": {"anyOf": [_ref(ForecastResponse.__name__), _ref(NamedFileResponse.__name__)]}
         },
-        "text/csv": {"schema": {"type": "string"}},
-        "application/vnd.apache.arrow.stream": {"schema": _BINARY},
+        CSV: {"schema": {"type": "string"}},
+        ARROW_STREAM: {"schema": _BINARY},
+        ARROW_FILE: {"schema": _BINARY},
     },
 }

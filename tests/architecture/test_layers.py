@@ -26,7 +26,12 @@ MODEL_LIBRARIES = {
     "transformers",
 }
 # Beside the folders of the models, these may know a library of models.
-OF_SEVERAL_MODELS = {"models/base/torch_device.py"}
+OF_SEVERAL_MODELS = {
+    "models/base/ranks.py",
+    "models/base/torch_device.py",
+    "models/base/torch_model.py",
+    "models/base/torch_training.py",
+}
 
 
 def tree_of(file: str) -> ast.Module:
