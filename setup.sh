@@ -90,12 +90,13 @@ any_python() { # the one of .venv if it works, else the system's
 # Set-up
 
 fingerprint() { # changes when what is to be installed changes, or the folder moves
-  { cat pyproject.toml constraints.txt && echo "$ROOT $TORCH_INDEX"; } | cksum
+  { cat pyproject.toml constraints.txt && echo "$ROOT"; } | cksum
 }
 
 is_set_up() { # KIND: run or test; what is enough for the tests is enough to run
   local kind
   is_new_enough "$VENV/bin/python" && [ -x "$VENV/bin/forecast-gateway" ] || return 1
+  [ -z "$TORCH_INDEX" ] || [ "$(cat "$STAMP-torch" 2>/dev/null)" = "$TORCH_INDEX" ] || return 1
   for kind in "$1" test; do
     [ "$(cat "$STAMP-$kind" 2>/dev/null)" = "$(fingerprint)" ] && return
   done
@@ -105,7 +106,7 @@ is_set_up() { # KIND: run or test; what is enough for the tests is enough to run
 set_up() { # KIND
   local extras=models,mlflow,demo log="$FORECAST_HOME/setup.log"
   is_set_up "$1" && return
-  [ "$1" = test ] && extras=test
+  [ "$1" = test ] && extras="test"
   mkdir -p "$FORECAST_HOME"
   make_venv
   rm -f "$STAMP-run" "$STAMP-test"
@@ -113,6 +114,7 @@ set_up() { # KIND
   "$VENV/bin/python" scripts/install --editable --extras "$extras" \
     ${TORCH_INDEX:+--torch-index "$TORCH_INDEX"} >"$log" 2>&1 || explain_pip "$log"
   fingerprint >"$STAMP-$1"
+  [ -z "$TORCH_INDEX" ] || echo "$TORCH_INDEX" >"$STAMP-torch"
 }
 
 make_venv() {
@@ -194,7 +196,7 @@ wait_for() { # PATH SECONDS: fails when the time is over or the process has ende
   until answers "$1"; do
     running || return 1
     [ "$SECONDS" -lt "$give_up" ] || return 1
-    sleep 0.2
+    sleep 0.5
   done
 }
 
@@ -239,7 +241,7 @@ stop() {
       kill -KILL "$pid" 2>/dev/null || true
       break
     fi
-    sleep 0.2
+    sleep 0.5
   done
   rm -f "$PID_FILE"
   echo "Stopped."
@@ -256,6 +258,8 @@ key() { # the key to call with, for our own use
 show_api() {
   local shown
   if [ -n "${FORECAST_API_KEY:-}" ]; then
+    # The caller's own shell puts the key in.
+    # shellcheck disable=SC2016
     shown='${FORECAST_API_KEY%%,*}'
     echo "Key: the one in FORECAST_API_KEY"
   else
