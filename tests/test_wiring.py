@@ -1,0 +1,65 @@
+"""From settings to hosts: where each model lives, and in how many processes."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from forecast import wiring
+from forecast.models import MODEL_REGISTRY
+from forecast.serving.channel import RemoteHost
+from forecast.serving.children import ChildHost
+from forecast.serving.inline import InlineHost
+from forecast.settings import Settings
+
+CHRONOS = replace(MODEL_REGISTRY["chronos"], max_replicas=8)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(wiring, "has_gpu", lambda: False)
+
+
+def settings(tmp_path, **changes: object) -> Settings:
+    return Settings(home=tmp_path, api_key="key-of-the-test", **changes)
+
+
+def test_a_model_lives_where_the_settings_say(tmp_path):
+    chosen = settings(tmp_path, inline=("statistical",), hosts={"chronos": "http://elsewhere:1"})
+    kinds = {
+        model_id: type(wiring._host(spec, chosen, {})) for model_id, spec in MODEL_REGISTRY.items()
+    }
+    assert kinds["statistical"] is InlineHost
+    assert kinds["chronos"] is RemoteHost
+    assert kinds["prophet"] is ChildHost
+
+
+def test_a_child_gets_the_interpreter_the_home_and_its_share_of_the_cores(tmp_path, no_gpu):
+    chosen = settings(
+        Path("relative"), python={"chronos": Path("/opt/py")}, model_replicas={"chronos": 2}
+    )
+    options = wiring._child_options(CHRONOS, chosen, {"PATH": "/bin"})
+    assert (options.python, options.replicas) == ("/opt/py", 2)
+    assert options.threads == max(1, wiring.cores() // 2)
+    assert options.environment["PATH"] == "/bin"
+    assert options.environment["FORECAST_HOME"] == str(Path("relative").absolute())
+    other = wiring._child_options(MODEL_REGISTRY["prophet"], chosen, {})
+    assert (other.python, other.replicas) == (sys.executable, 1)
+
+
+@pytest.mark.parametrize(("cores", "replicas"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_by_default_a_core_is_a_replica_up_to_four(tmp_path, no_gpu, cores, replicas):
+    assert wiring.replicas_of(CHRONOS, settings(tmp_path), cores) == replicas
+
+
+def test_on_a_gpu_one_process_holds_the_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(wiring, "has_gpu", lambda: True)
+    assert wiring.replicas_of(CHRONOS, settings(tmp_path), 16) == 1
+    assert wiring.replicas_of(CHRONOS, settings(tmp_path, replicas=3), 16) == 3
+
+
+def test_what_a_model_asks_for_counts_over_what_all_do(tmp_path):
+    chosen = settings(tmp_path, replicas=3, model_replicas={"chronos": 5})
+    assert wiring.replicas_of(CHRONOS, chosen, 2) == 5
+    assert wiring.replicas_of(MODEL_REGISTRY["timesfm25"], chosen, 2) == 3
