@@ -209,7 +209,7 @@ def _lifespan(hosts: HostRegistry, preload: tuple[str, ...]) -> Lifespan:
 
 async def _load(host: Host) -> None:
     """Load the default weights; a model without any loads by itself when its host starts."""
-    if host.spec.weights is None:
+    if host.spec.is_ready_at_once:
         return
     try:
         answer = await host.call(Call(Operation.INITIALIZATION, b"{}"))

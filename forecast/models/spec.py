@@ -62,8 +62,7 @@ class ModelSpec:
     Attributes:
         model_id: folder, part of the URL and key of the registry.
         model: `module:Class`, imported on first load.
-        weights: default source, with a pinned revision; None for a model without weights,
-            which is ready at once.
+        weights: default source, with a pinned revision; None for a model that has none.
         config: what may be set when it is loaded.
         options: what may be set in each request.
         training_backend: whose training it uses, where it can be trained.
@@ -109,6 +108,11 @@ class ModelSpec:
             raise MissingLibrary(
                 f"{self.name} needs {error.name}, which is not installed; {self._how_to_install}"
             ) from error
+
+    @property
+    def is_ready_at_once(self) -> bool:
+        """Whether it forecasts with nothing loaded: it has no weights, and needs no training."""
+        return self.weights is None and self.capabilities.zero_shot
 
     @property
     def _how_to_install(self) -> str:

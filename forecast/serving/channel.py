@@ -9,6 +9,10 @@ from forecast.serving.hosts import Answer, Call, Operation
 _KEPT_HEADERS = ("Retry-After",)
 
 
+class NotConnected(HostUnavailable):
+    """Nobody listens: the call was never sent, so another host may be asked."""
+
+
 class Channel:
     """Passes calls on to a host over HTTP, bytes in and bytes out."""
 
@@ -29,13 +33,15 @@ class Channel:
             timeout=aiohttp.ClientTimeout(total=max_call_s, sock_connect=5.0),
             auto_decompress=True,
         )
+        self._absence = f"the host of {model_id} does not answer; try again in a moment"
         self.outstanding = 0
 
     async def forward(self, call: Call) -> Answer:
         """Send a call; errors of the host come back as its answer.
 
         Raises:
-            HostUnavailable: nobody listens, or the host went away while it answered.
+            NotConnected: nobody listens.
+            HostUnavailable: the host went away while it answered.
         """
         url = f"{self._base_url}/forecast/v1/{self._model_id}/{call.operation}"
         method = "GET" if call.operation is Operation.STATUS else "POST"
@@ -60,11 +66,10 @@ class Channel:
                         if name in response.headers
                     },
                 )
+        except aiohttp.ClientConnectorError as error:
+            raise NotConnected(self._absence, retry_after_s=1.0) from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise HostUnavailable(
-                f"the host of {self._model_id} does not answer; try again in a moment",
-                retry_after_s=1.0,
-            ) from error
+            raise HostUnavailable(self._absence, retry_after_s=1.0) from error
         finally:
             self.outstanding -= 1
 

@@ -11,6 +11,7 @@ import orjson
 
 from forecast.core.errors import ModelBusy, ModelNotReady
 from forecast.models.spec import ModelSpec
+from forecast.serving.channel import NotConnected
 from forecast.serving.hosts import Answer, Call, Operation
 from forecast.serving.supervisor import Child, ChildOptions
 
@@ -30,7 +31,7 @@ class ChildHost:
         self._folder: Path | None = None
         self._children: Sequence[Child] = ()
         self._background: asyncio.Task[None] | None = None
-        self._is_wanted = spec.weights is None
+        self._is_wanted = spec.is_ready_at_once
         self._is_initializing = False
 
     @property
@@ -66,7 +67,7 @@ class ChildHost:
         if call.operation is Operation.INITIALIZATION:
             return await self._initialize(call)
         if call.operation is Operation.INFERENCE:
-            return await (await self._least_busy()).channel.forward(call)
+            return await self._infer(call)
         if call.operation is Operation.SHUTDOWN:
             return await self._shutdown(call)
         return await self._status(call)
@@ -96,6 +97,14 @@ class ChildHost:
         finally:
             self._is_initializing = False
         return max(answers, key=lambda answer: answer.status)
+
+    async def _infer(self, call: Call) -> Answer:
+        child = await self._least_busy()
+        try:
+            return await child.channel.forward(call)
+        except NotConnected:
+            child.lost()
+        return await (await self._least_busy()).channel.forward(call)
 
     async def _least_busy(self) -> Child:
         """Choose the child with the fewest requests; wait for one that is starting."""

@@ -37,6 +37,7 @@ class InlineHost:
         self._reader = reader
         self._threads = ThreadPoolExecutor(4, thread_name_prefix=f"{self.spec.model_id}-host")
         self._loading: asyncio.Task[ServiceStatus] | None = None
+        self._own_load: asyncio.Task[ServiceStatus] | None = None
         self._operations = {
             Operation.INITIALIZATION: self._initialize,
             Operation.STATUS: self._status,
@@ -46,8 +47,8 @@ class InlineHost:
 
     async def start(self) -> None:
         """Begin to load a model without weights; it is ready in a moment."""
-        if self.spec.weights is None:
-            self._load_in_background(LoadRequest(config={"device": "auto"}))
+        if self.spec.is_ready_at_once:
+            self._own_load = self._load_in_background(LoadRequest(config={"device": "auto"}))
 
     async def call(self, call: Call) -> Answer:
         """Answer one call.
@@ -71,6 +72,8 @@ class InlineHost:
             config=request.config_for(self.spec),
             accept_license=request.accept_license,
         )
+        if self._own_load is not None:  # a caller never collides with what we began ourselves
+            await asyncio.wait([self._own_load])
         loading = self._load_in_background(load)
         if not request.wait:
             return self._described(202, "initialization started")

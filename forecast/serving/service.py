@@ -11,7 +11,13 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from forecast.core.errors import ForecastError, LicenseNotAccepted, ModelBusy, ModelNotReady
+from forecast.core.errors import (
+    ForecastError,
+    InvalidRequest,
+    LicenseNotAccepted,
+    ModelBusy,
+    ModelNotReady,
+)
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.model import BaseTimeSeriesModel, BatchKey
 from forecast.models.spec import ModelSpec
@@ -213,7 +219,9 @@ class ModelService:
         loaded, resolved = self._load(request)
         old, self._loaded = self._loaded, loaded
         self._status = _ready_status(loaded, resolved)
-        log.info("loaded %s from %s", self.spec.model_id, self._status.source)
+        log.info(
+            "loaded %s from %s", self.spec.model_id, self._status.source or "nothing: no weights"
+        )
         if old is not None:
             self._unload(old)
 
@@ -233,6 +241,12 @@ class ModelService:
         )
 
     def _load(self, request: LoadRequest) -> tuple[_Loaded, ResolvedSource | None]:
+        if request.source is None and not self.spec.is_ready_at_once:
+            raise InvalidRequest.field(
+                "/source",
+                f"{self.spec.model_id} has to be trained first and has no default weights; name"
+                " trained ones",
+            )
         model_class = self.spec.model_class()
         resolved = None
         if request.source is not None:

@@ -58,7 +58,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._failed = asyncio.Event()
         self._initialization: Call | None = None
         self.channel = Channel(
             spec.model_id,
@@ -82,9 +82,9 @@ class Child:
             HostUnavailable: it ended, or did not listen in time.
         """
         if self._watch is None or self._watch.done():
-            self._ended.clear()
+            self._failed.clear()
             self._watch = asyncio.create_task(self._keep_running())
-        waiting = [asyncio.create_task(event.wait()) for event in (self._started, self._ended)]
+        waiting = [asyncio.create_task(event.wait()) for event in (self._started, self._failed)]
         await asyncio.wait(
             {*waiting, self._watch},
             timeout=self._options.start_s,
@@ -109,6 +109,10 @@ class Child:
         if answer.status < 300:
             self._initialization = call
         return answer
+
+    def lost(self) -> None:
+        """Take note that nobody listens, before its end is noticed; it is on its way back."""
+        self._started.clear()
 
     async def stop(self) -> None:
         """End the process, gently and then not."""
@@ -141,15 +145,16 @@ class Child:
             if await self._listens():
                 await self._load_again()
                 self._started.set()
+            else:
+                self._failed.set()
             await self._process.wait()
         finally:
             self._started.clear()
-            self._ended.set()
             await self._end()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         self._socket.unlink(missing_ok=True)
-        self._ended.clear()
+        self._failed.clear()
         return await asyncio.create_subprocess_exec(
             self._options.python,
             "-m",
