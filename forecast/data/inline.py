@@ -23,8 +23,8 @@ def _text_of_number(value: Any) -> Any:
 
 ItemId = Annotated[
     str,
-    BeforeValidator(_text_of_number, json_schema_input_type=str | int),
     Field(min_length=1, max_length=256),
+    BeforeValidator(_text_of_number, json_schema_input_type=str | int),
 ]
 
 # Long lists pass pydantic untouched: NumPy reads them five times faster.

@@ -55,6 +55,8 @@ def batch_of_table(
             grid, or do not cover the horizon.
         TooLarge: more items or points than allowed.
     """
+    if frame.empty:
+        raise BadData("the table has no rows")
     unused = _check_columns(frame, schema)
     codes, ids = _items(frame, schema)
     check_series_count(len(ids), policy)

@@ -46,11 +46,12 @@ def _find(name: str, roots: Sequence[Path]) -> Path:
         real_root = root.resolve()
         try:
             real = (real_root / relative).resolve()
+            is_file = real.is_file()
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name too long
             raise _forbidden(name) from error
         if not real.is_relative_to(real_root):
             raise _forbidden(name)
-        if real.is_file():
+        if is_file:
             return real
     raise _missing(name)
 

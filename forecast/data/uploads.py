@@ -14,8 +14,6 @@ from forecast.data.tables import TableSchema
 from forecast.data.validation import WireModel, invalid, read_json, validated
 
 _PARTS = ("file", "schema", "parameters")
-_MAX_HEADER_BYTES = 16 * 1024
-_MAX_HEADERS = 8
 _MAX_JSON_BYTES = 256 * 1024
 
 
@@ -131,7 +129,7 @@ def _parts(body: bytes, boundary: bytes, policy: DataPolicy) -> list[_Part]:
 
 
 class _Collector:
-    """Gathers parts as the parser meets them, within limits."""
+    """Gathers parts as the parser meets them; the parser itself bounds their headers."""
 
     def __init__(self, max_bytes: int) -> None:
         self.parts: list[_Part] = []
@@ -144,8 +142,8 @@ class _Collector:
         return {
             "on_part_begin": self._begin,
             "on_part_data": self._data,
-            "on_header_field": lambda data, start, end: self._extend(self._name, data[start:end]),
-            "on_header_value": lambda data, start, end: self._extend(self._value, data[start:end]),
+            "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
             "on_header_end": self._header,
             "on_end": self._end,
         }
@@ -161,16 +159,9 @@ class _Collector:
             raise TooLarge(f"the uploaded file is larger than the {self._max_bytes} bytes allowed")
         body += data[start:end]
 
-    def _extend(self, collected: bytearray, data: bytes) -> None:
-        if len(collected) + len(data) > _MAX_HEADER_BYTES:
-            raise TooLarge("a header of a part of the upload is too long")
-        collected += data
-
     def _header(self) -> None:
-        headers = self.parts[-1].headers
-        if len(headers) > _MAX_HEADERS:
-            raise TooLarge("a part of the upload has too many headers")
-        headers[self._name.decode("latin-1").lower()] = bytes(self._value)
+        name = self._name.decode("latin-1").lower()
+        self.parts[-1].headers[name] = bytes(self._value)
         self._name.clear()
         self._value.clear()
 
