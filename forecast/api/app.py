@@ -68,7 +68,7 @@ def create_app(
     app.router.routes.insert(0, ModelSwitch(PREFIX, routers))
     routes = [*app.routes, *(route for router in routers.values() for route in router.routes)]
     # FastAPI's documented way to extend the document: replace the method on the instance.
-    app.openapi = openapi_document(app, routes, hosts)  # type: ignore[method-assign]
+    app.openapi = openapi_document(app, routes, hosts, options.aliases)  # type: ignore[method-assign]
     return app
 
 

@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from forecast.api.calls import call_of, response_of, unless_gone
-from forecast.api.openapi import forecast_docs
+from forecast.api.openapi import MOST_FALLBACKS, forecast_docs
 from forecast.core.errors import (
     FieldError,
     ForecastError,
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 # The model cannot answer now, whoever asks: 409 not ready, 501 library missing, 502 broken
 # output or source, 503 host away. Never what the caller did wrong, a full queue or a deadline.
 _WORTH_A_FALLBACK = frozenset({409, 501, 502, 503})
-_MOST_FALLBACKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,8 @@ def _model_ids(
     fallback = [] if fallback is None else fallback
     if not isinstance(fallback, list) or not all(isinstance(name, str) for name in fallback):
         raise InvalidRequest.field("/fallback", "send a list of model ids or aliases")
-    if len(fallback) > _MOST_FALLBACKS:
-        raise InvalidRequest.field("/fallback", f"at most {_MOST_FALLBACKS} models")
+    if len(fallback) > MOST_FALLBACKS:
+        raise InvalidRequest.field("/fallback", f"at most {MOST_FALLBACKS} models")
     pointers = ["/model", *(f"/fallback/{index}" for index in range(len(fallback)))]
     found: dict[str, None] = {}
     for pointer, name in zip(pointers, [model, *fallback], strict=True):

@@ -1,6 +1,6 @@
 """The OpenAPI document: bodies that hosts read as bytes are described here, from their models."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +24,8 @@ from forecast.serving.hosts import Host
 from forecast.serving.initialization import InitializationRequest
 
 Schema = dict[str, Any]
+
+MOST_FALLBACKS = 8
 
 _REF = "#/components/schemas/{model}"
 _SHAPES: tuple[type[BaseModel], ...] = (ForecastRequest, TableRequest, NamedFileRequest)
@@ -107,7 +109,10 @@ def initialization_docs(model_id: str) -> Schema:
 
 
 def openapi_document(
-    app: FastAPI, routes: Sequence[BaseRoute], hosts: Mapping[str, Host]
+    app: FastAPI,
+    routes: Sequence[BaseRoute],
+    hosts: Mapping[str, Host],
+    aliases: Iterable[str],
 ) -> Callable[[], Schema]:
     """Make the method that builds the document, once, when it is first asked for."""
 
@@ -126,7 +131,7 @@ def openapi_document(
                 ],
             )
             components = document.setdefault("components", {})
-            components.setdefault("schemas", {}).update(_schemas(hosts))
+            components.setdefault("schemas", {}).update(_schemas(hosts, [*hosts, *aliases]))
             components["securitySchemes"] = _KEYS
             _lock(document["paths"])
             app.openapi_schema = document
@@ -143,8 +148,12 @@ def _lock(paths: Mapping[str, Mapping[str, Schema]]) -> None:
                 operation["security"] = [{name: []} for name in _KEYS]
 
 
-def _schemas(hosts: Mapping[str, Host]) -> dict[str, Schema]:
-    """Collect the bodies of all routes, those of each model with its own options."""
+def _schemas(hosts: Mapping[str, Host], names: Sequence[str]) -> dict[str, Schema]:
+    """Collect the bodies of all routes, those of each model with its own options.
+
+    Args:
+        names: what `model` may be.
+    """
     models: list[type[BaseModel]] = [
         *_BODIES,
         ForecastResponse,
@@ -167,7 +176,7 @@ def _schemas(hosts: Mapping[str, Host]) -> dict[str, Schema]:
             own |= _with_own(schemas, shape, model_id, ("model_options", options))
         own |= _with_own(schemas, InitializationRequest, model_id, ("options", config))
     for shape in _SHAPES:
-        own[_name("any", shape)] = _routed(schemas[shape.__name__])
+        own[_name("any", shape)] = _routed(schemas[shape.__name__], names)
     return own
 
 
@@ -193,10 +202,22 @@ def _with_own(
     return copied
 
 
-def _routed(shape: Schema) -> Schema:
-    """Add the members that name the models."""
+def _routed(shape: Schema, names: Sequence[str]) -> Schema:
+    """Add the members that name models.
+
+    Args:
+        names: the ids and aliases there are.
+    """
+    name = {"type": "string", "enum": list(names)}
+    names_or_none = [{"type": "array", "maxItems": MOST_FALLBACKS, "items": name}, {"type": "null"}]
     copy = deepcopy(shape)
-    copy["properties"] |= _ROUTED_MEMBERS
+    copy["properties"] |= {
+        "model": {**name, "description": "Id of a model, or an alias of this deployment."},
+        "fallback": {
+            "anyOf": names_or_none,
+            "description": "Models to ask, in this order, where `model` cannot answer now.",
+        },
+    }
     copy["required"] = [*copy.get("required", ()), "model"]
     copy.pop("examples", None)
     return copy
@@ -210,13 +231,6 @@ def _ref(name: str) -> Schema:
     return {"$ref": _REF.format(model=name)}
 
 
-_ROUTED_MEMBERS: Schema = {
-    "model": {"type": "string", "description": "Id of a model, or an alias of the deployment."},
-    "fallback": {
-        "anyOf": [{"type": "array", "maxItems": 8, "items": {"type": "string"}}, {"type": "null"}],
-        "description": "Models to ask, in this order, where `model` cannot answer now.",
-    },
-}
 _ROUTED_HEADERS: Schema = {
     "X-Forecast-Model": {
         "description": "The model that answered.",
