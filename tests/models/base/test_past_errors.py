@@ -1,0 +1,144 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from forecast.core.types import FloatArray, ForecastTask, Series
+from forecast.models.base.past_errors import origins_of, with_past_errors
+
+TASK = ForecastTask(horizon=6, quantile_levels=(0.1, 0.5, 0.9))
+
+
+def last_value(batch: Sequence[Series], horizon: int) -> list[FloatArray]:
+    """The naive forecast: the best there is for a random walk."""
+    found = []
+    for series in batch:
+        rows = [row[~np.isnan(row)][-1] for row in series.target]
+        found.append(np.repeat(np.array(rows)[:, None], horizon, axis=1))
+    return found
+
+
+def walk(length: int, seed: int = 0, channels: int = 1) -> Series:
+    steps = np.random.default_rng(seed).normal(size=(channels, length))
+    return Series(target=np.cumsum(steps, axis=1), item_id=str(seed))
+
+
+def forecast(series: Series, task: ForecastTask = TASK, **facts):
+    return with_past_errors([series], task, last_value, **facts)[0]
+
+
+def test_intervals_of_a_random_walk_cover_about_what_they_promise():
+    inside = []
+    batch = [walk(126, seed) for seed in range(300)]
+    known = [Series(target=series.target[:, :120]) for series in batch]
+    for series, answer in zip(batch, with_past_errors(known, TASK, last_value), strict=True):
+        came = series.target[0, 120:]
+        inside.append((answer.quantiles[0, 0] <= came) & (came <= answer.quantiles[0, 2]))
+    assert np.mean(inside) == pytest.approx(0.8, abs=0.06)
+
+
+def test_the_median_is_the_point_forecast_and_width_grows_with_the_step():
+    answer = forecast(walk(100))
+    np.testing.assert_array_equal(answer.quantiles[:, 1], answer.mean)
+    assert (np.diff(answer.quantiles[0, 2] - answer.mean[0]) > 0).all()
+    assert (np.diff(answer.quantiles, axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("length", range(1, 20))
+def test_the_shortest_series_have_finite_quantiles(length):
+    answer = forecast(walk(length))
+    assert np.isfinite(answer.quantiles).all()
+    width = answer.quantiles[0, 2] - answer.quantiles[0, 0]
+    assert (width > 0).all() if length > 1 else (width == 0).all()
+    assert bool(answer.warnings) == (length == 1)
+
+
+def test_a_constant_has_no_width():
+    answer = forecast(Series(target=np.full((1, 50), 3.0)))
+    np.testing.assert_array_equal(answer.quantiles, 3.0)
+
+
+def test_a_series_too_short_for_the_model_to_be_tried_on_is_judged_by_its_own_steps():
+    series = Series(target=np.array([[0.0, 2.0, 0.0, 2.0, 0.0, 2.0, 0.0, 2.0, 0.0, 2.0]]))
+    answer = forecast(series, least=10)
+    np.testing.assert_allclose(
+        answer.quantiles[0, 2] - answer.mean[0], 2 * np.sqrt(np.arange(1, 7))
+    )
+
+
+def test_all_pasts_are_forecast_in_one_call():
+    calls = []
+
+    def counted(batch: Sequence[Series], horizon: int) -> list[FloatArray]:
+        calls.append(len(batch))
+        return last_value(batch, horizon)
+
+    with_past_errors([walk(50), walk(60)], TASK, counted, origins=4)
+    assert calls == [10]
+
+
+def test_a_point_forecast_alone_costs_no_look_at_the_past():
+    def only(batch: Sequence[Series], horizon: int) -> list[FloatArray]:
+        assert len(batch) == 1
+        return last_value(batch, horizon)
+
+    answer = with_past_errors([walk(50)], ForecastTask(horizon=3, quantile_levels=()), only)[0]
+    assert answer.quantiles.shape == (1, 0, 3)
+
+
+def test_answers_are_the_same_in_any_company():
+    batch = [walk(length, length) for length in (3, 40, 200)]
+    together = with_past_errors(batch[::-1], TASK, last_value)[::-1]
+    for series, one in zip(batch, together, strict=True):
+        np.testing.assert_array_equal(one.quantiles, forecast(series).quantiles)
+
+
+def test_with_a_fixed_block_a_longer_horizon_changes_no_step():
+    long = ForecastTask(horizon=40, quantile_levels=TASK.quantile_levels)
+    short = forecast(walk(90), block=16)
+    np.testing.assert_array_equal(
+        short.quantiles, forecast(walk(90), long, block=16).quantiles[..., :6]
+    )
+
+
+def test_missing_values_are_no_errors():
+    series = walk(80)
+    series.target[0, ::3] = np.nan
+    series.target[0, -10:] = np.nan
+    assert np.isfinite(forecast(series).quantiles).all()
+    series.target[0, 2:] = np.nan
+    assert np.isfinite(forecast(series).quantiles).all()
+
+
+def test_each_channel_has_its_own_width():
+    series = walk(100, channels=2)
+    series.target[1] *= 10
+    answer = forecast(series)
+    width = answer.quantiles[:, 2] - answer.quantiles[:, 0]
+    assert (width[1] > 3 * width[0]).all()
+
+
+def test_a_past_is_forecast_with_the_covariates_that_were_known_then():
+    price = np.arange(20.0)
+    series = Series(
+        target=price[None].copy(),
+        past_covariates={"price": price},
+        future_covariates={"price": np.arange(20.0, 26.0)},
+    )
+
+    def told(batch: Sequence[Series], horizon: int) -> list[FloatArray]:
+        for one in batch:
+            assert len(one.past_covariates["price"]) == one.length
+        return [one.future_covariates["price"][None] for one in batch]
+
+    answer = with_past_errors([series], TASK, told, block=16)[0]
+    np.testing.assert_array_equal(answer.quantiles[0, 0], np.arange(20.0, 26.0))
+
+
+@pytest.mark.parametrize(("length", "reach"), [(1, 5), (2, 5), (3, 1), (10, 8), (100, 7), (9, 99)])
+def test_origins_leave_half_the_series_to_forecast_from(length, reach):
+    found = origins_of(length, reach, 6)
+    assert len(found) <= 6
+    assert list(found) == sorted(set(found))
+    assert all(length / 2 <= origin < length for origin in found)
+    assert bool(found) == (length > 1)
