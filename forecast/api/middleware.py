@@ -43,7 +43,7 @@ class Edge:
         try:
             await self._app(scope, receive, exchange.send)
         except ClientDisconnect:
-            exchange.status = CLIENT_GONE
+            pass  # nobody is left to answer
         except ForecastError as error:
             await self._answer(exchange, problem_of(error), receive, error)
         except Exception as error:
@@ -95,7 +95,7 @@ class _Exchange:
         fields = {
             "method": self.scope["method"],
             "path": self.scope["path"],
-            "status": self.status,
+            "status": self.status or CLIENT_GONE,
             "ms": round(self.seconds * 1e3, 3),
             "request_id": self.request_id,
             "client": (self.scope.get("client") or ("",))[0],

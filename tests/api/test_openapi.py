@@ -1,0 +1,116 @@
+"""The document describes every route whole: bodies, answers, errors, keys, examples."""
+
+import json
+
+import pytest
+
+from forecast.api import examples
+from forecast.api.app import create_app
+from forecast.api.options import ApiOptions
+from forecast.api.security import PUBLIC_PATHS
+from forecast.models import MODEL_REGISTRY
+from tests.api.serving import ScriptedHost, replying, status_answer
+
+
+def host_of(spec) -> ScriptedHost:
+    host = replying(spec.model_id, status_answer("ready"))
+    host.spec = spec
+    return host
+
+
+@pytest.fixture(scope="module")
+def document():
+    hosts = {model_id: host_of(spec) for model_id, spec in MODEL_REGISTRY.items()}
+    app = create_app(hosts, ApiOptions(version="1.2.3", aliases={"default": "chronos"}))
+    return json.loads(json.dumps(app.openapi()))
+
+
+@pytest.fixture(scope="module")
+def operations(document):
+    return {
+        (method, path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def references(node: object) -> set[str]:
+    if isinstance(node, list):
+        return {found for entry in node for found in references(entry)}
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own | {found for entry in node.values() for found in references(entry)}
+    return set()
+
+
+def test_every_reference_leads_somewhere(document):
+    names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= names
+
+
+def test_operation_ids_are_unique_and_every_operation_says_what_it_does(operations):
+    ids = [operation["operationId"] for operation in operations.values()]
+    assert len(set(ids)) == len(ids)
+    assert all(operation["description"] for operation in operations.values())
+    assert all(operation["tags"] for operation in operations.values())
+
+
+@pytest.mark.parametrize("model_id", MODEL_REGISTRY)
+def test_every_model_has_every_route(operations, model_id):
+    prefix = f"/forecast/v1/{model_id}"
+    assert {key for key in operations if f"{key[1]}/".startswith(f"{prefix}/")} == {
+        ("get", prefix),
+        ("get", f"{prefix}/status"),
+        ("post", f"{prefix}/initialization"),
+        ("post", f"{prefix}/inference"),
+        ("post", f"{prefix}/shutdown"),
+    }
+
+
+def test_what_is_not_public_names_both_ways_to_send_a_key(document, operations):
+    schemes = set(document["components"]["securitySchemes"])
+    for (_, path), operation in operations.items():
+        named = {name for entry in operation.get("security", []) for name in entry}
+        assert named == (set() if path in PUBLIC_PATHS else schemes)
+        assert ("401" in operation["responses"]) == (path not in PUBLIC_PATHS)
+
+
+def test_every_error_is_a_problem(operations):
+    for operation in operations.values():
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                (media_type,) = response["content"]
+                assert media_type == "application/problem+json"
+
+
+def test_every_body_has_an_example(operations):
+    bodies = {
+        path: operation["requestBody"]["content"]
+        for (_, path), operation in operations.items()
+        if "requestBody" in operation
+    }
+    assert len(bodies) == 2 * len(MODEL_REGISTRY) + 1
+    assert all(body["application/json"]["examples"] for body in bodies.values())
+    for model_id in MODEL_REGISTRY:
+        body = bodies[f"/forecast/v1/{model_id}/inference"]
+        assert set(body["application/json"]["examples"]) == set(examples.BODIES)
+        assert "multipart/form-data" in body
+
+
+@pytest.mark.parametrize("model_id", MODEL_REGISTRY)
+def test_a_model_shows_its_own_options(document, model_id):
+    schemas = document["components"]["schemas"]
+    spec = MODEL_REGISTRY[model_id]
+    options = schemas[f"{model_id}_Parameters"]["properties"]["model_options"]
+    assert options["$ref"].endswith(f"/{spec.options.__name__}")
+    config = schemas[f"{model_id}_InitializationRequest"]["properties"]["options"]
+    assert config["$ref"].endswith(f"/{spec.config.__name__}")
+    for shape in ("ForecastRequest", "TableRequest", "UploadForm"):
+        parameters = schemas[f"{model_id}_{shape}"]["properties"]["parameters"]
+        assert parameters["$ref"].endswith(f"/{model_id}_Parameters")
+
+
+def test_the_route_across_models_names_ids_and_aliases(document):
+    schema = document["components"]["schemas"]["any_ForecastRequest"]
+    assert schema["properties"]["model"]["enum"] == [*MODEL_REGISTRY, "default"]
+    assert set(schema["required"]) == {"inputs", "model"}
