@@ -49,6 +49,16 @@ def _walked(offset: Any, first: np.datetime64, steps: Positions) -> Timestamps:
     return index.values.astype("datetime64[s]")
 
 
+def walked_grid(
+    offset: Any, first: np.datetime64, times: Timestamps, most: int
+) -> pd.DatetimeIndex:
+    """List the grid from `first` to the last of the times, at most `most` steps of it."""
+    try:
+        return pd.DatetimeIndex(calendar_timestamps(offset, first, np.arange(most)))
+    except InvalidRequest:  # the calendar ends before so many steps: there are few to the last
+        return pd.date_range(first, times.max(), freq=offset)
+
+
 def steps_between(offset: Any, first: np.datetime64, times: Timestamps) -> Positions | None:
     """Count steps to times on the grid by arithmetic; None where it has to be walked."""
     if _counts_business_days(offset, first):

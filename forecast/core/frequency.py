@@ -14,6 +14,7 @@ from forecast.core.calendar import (
     month_name,
     steps_between,
     steps_per_season,
+    walked_grid,
     weekly,
 )
 from forecast.core.calendar import Timestamps as Timestamps  # part of this module's types too
@@ -25,6 +26,7 @@ LATEST = np.datetime64("2262-01-01T00:00:00")  # what libraries that count nanos
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "D": 86_400}
 _DAY = 86_400
 _LONGEST_STEP = 100 * 366 * _DAY
+_MOST_MONTHS = 100 * 12
 _OLD_ALIASES = {"H": "h", "T": "min", "S": "s", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE"}
 _FEWEST_TO_INFER = 3
 _MOST_GAPS = 4  # for each timestamp, on a grid that has to be walked
@@ -145,8 +147,7 @@ class Frequency:
         if steps is not None:
             listed = calendar_timestamps(_offset(self.alias), first, steps)
             return np.where((listed == times) & (steps >= 0), steps, -1)
-        walked = np.arange(1000 + (1 + _MOST_GAPS) * len(times))
-        grid = pd.DatetimeIndex(calendar_timestamps(_offset(self.alias), first, walked))
+        grid = walked_grid(_offset(self.alias), first, times, 1000 + (1 + _MOST_GAPS) * len(times))
         return np.asarray(grid.get_indexer(pd.DatetimeIndex(times)), dtype=np.int64)
 
 
@@ -162,7 +163,8 @@ def _parse(alias: str) -> Frequency:
         raise InvalidRequest(f"freq {alias!r} must go forward in time")
     if offset.name in {"ms", "us", "ns"}:
         raise InvalidRequest(f"freq {alias!r} is shorter than a second, the shortest step")
-    if offset.n > 10_000 and offset.n * _SECONDS.get(offset.name, _DAY) > _LONGEST_STEP:
+    longest = _LONGEST_STEP // _SECONDS[offset.name] if offset.name in _SECONDS else _MOST_MONTHS
+    if offset.n > longest:
         raise InvalidRequest(f"freq {alias!r} is longer than a century, the longest step")
     return Frequency(offset.freqstr)
 
@@ -207,5 +209,8 @@ def _gap_candidates(index: pd.DatetimeIndex, smallest: int) -> list[str]:
         weekdays = smallest == _DAY and not (index.dayofweek >= 5).any()
         return ["B", even] if weekdays else [even]
     month = month_name(index.values[0])
-    kinds = [f"{kind}-{month}" for kind in ("YS", "YE", "QS", "QE")]
-    return [*kinds, "MS", "ME", even]
+    if index.is_month_start.all():
+        return [f"YS-{month}", f"QS-{month}", "MS"]
+    if index.is_month_end.all():
+        return [f"YE-{month}", f"QE-{month}", "ME"]
+    return [even]

@@ -24,7 +24,8 @@ from forecast.data.validation import read_json, validated
 from forecast.models.spec import ModelSpec
 
 _QUICK_BYTES = 128 * 1024
-_QUICK_BYTES_WITH_TIMESTAMPS = 16 * 1024  # inferring frequencies takes longer than reading
+_SURELY_QUICK_BYTES = 16 * 1024
+_QUICK_SERIES = 32
 _NAMED_FILE = "data_source_url_or_path"
 _NAMED_FILE_KEY = b'"data_source_url_or_path"'
 
@@ -77,7 +78,7 @@ class RequestReader:
             and b'"inputs"' in body
             and b"\\" not in body  # so that nothing is spelled in another way
             and _NAMED_FILE_KEY not in body
-            and (len(body) <= _QUICK_BYTES_WITH_TIMESTAMPS or b'"timestamps"' not in body)
+            and (len(body) <= _SURELY_QUICK_BYTES or _holds_few_series(body))
         )
 
     def read(
@@ -173,6 +174,11 @@ class RequestReader:
                 covariates=tuple(name for name in request.data_definition if name in used),
             ),
         )
+
+
+def _holds_few_series(body: bytes) -> bool:
+    """Whether a body is long for its numbers; many series and timestamps take longer to read."""
+    return b'"timestamps"' not in body and body.count(b'"target"') <= _QUICK_SERIES
 
 
 def _media_type(content_type: str) -> str:

@@ -92,6 +92,10 @@ def named_task(
     """
     has_quantiles = spec.capabilities.quantiles != "none"
     wanted = has_quantiles if parameters.use_quantiles is None else parameters.use_quantiles
+    if wanted and not has_quantiles:
+        raise InvalidRequest.field(
+            "/parameters/use_quantiles", "this model makes point forecasts only; send false"
+        )
     levels: tuple[float, ...] = ()
     if wanted:
         levels = (

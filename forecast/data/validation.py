@@ -12,15 +12,13 @@ from forecast.core.errors import BadData, FieldError, InvalidRequest
 Model = TypeVar("Model", bound=BaseModel)
 
 _MOST_ERRORS = 20
-_SHORTEST_EXCERPT = 40
+_LONGEST_EXCERPT = 40
 
 
 class WireModel(BaseModel):
     """Part of a request or an answer: unknown fields are refused, types are not guessed."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def read_json(body: bytes) -> Any:
@@ -77,7 +75,7 @@ def member(pointer: str, *names: str | int) -> str:
 def excerpt(value: object) -> str:
     """Show a caller's own value back, shortened."""
     shown = repr(value)
-    return shown if len(shown) <= _SHORTEST_EXCERPT else f"{shown[:_SHORTEST_EXCERPT]}…"
+    return shown if len(shown) <= _LONGEST_EXCERPT else f"{shown[:_LONGEST_EXCERPT]}…"
 
 
 def _field_error(detail: ErrorDetails, pointer: str, model: type[BaseModel]) -> FieldError:

@@ -198,6 +198,9 @@ def test_a_model_without_quantiles_gives_none_unless_they_are_asked_for(root, po
     request = reader.read(body, "application/json", point_spec, default_horizon=3)
     assert (request.task.quantile_levels, request.task.horizon) == ((), 3)
     assert request.named_file.band_indices == ()
+    asked = orjson.dumps(document | {"parameters": {"use_quantiles": True}})
+    with pytest.raises(InvalidRequest, match="/parameters/use_quantiles"):
+        reader.read(asked, "application/json", point_spec, default_horizon=3)
 
 
 ERRORS = [

@@ -147,6 +147,10 @@ def test_only_small_inline_json_is_quick():
     assert reader.is_quick(quick, "application/json; charset=utf-8")
     assert not reader.is_quick(quick, "multipart/form-data; boundary=x")
     assert not reader.is_quick(orjson.dumps({"inputs": [{"target": [0] * 200_000}]}), "")
+    assert reader.is_quick(orjson.dumps({"inputs": [{"target": [0.125] * 10_000}]}), "")
+    assert not reader.is_quick(orjson.dumps({"inputs": [{"target": [1]}] * 3000}), "")
+    timed = {"inputs": [{"target": [1] * 3000, "timestamps": ["2026-01-01"] * 3000}]}
+    assert not reader.is_quick(orjson.dumps(timed), "")
     assert not reader.is_quick(orjson.dumps({"data": {"y": [1]}}), "application/json")
     assert not reader.is_quick(b'{"data_source_url_or_path": "a", "inputs": []}', "")
     spelled = b'{"data_sourc\\u0065_url_or_path": "http://x", "p": {"inputs": 1}}'

@@ -252,3 +252,9 @@ def test_limits_of_tables_are_kept(spec):
         attempt(DataPolicy(max_series=2), rows)
     with pytest.raises(TooLarge, match="more than 2 values"):
         attempt(DataPolicy(max_points=2), rows)
+
+
+def test_the_schema_has_one_name_only(read):
+    with pytest.raises(InvalidRequest) as caught:
+        read({"data": {"y": [1]}, "schema_": {"target": "y"}}, default_horizon=1)
+    assert {error.pointer for error in caught.value.errors} == {"/schema", "/schema_"}
