@@ -1,4 +1,5 @@
 import ipaddress
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -154,6 +155,20 @@ def test_a_host_that_is_not_known_is_bad_data():
 def test_a_private_host_is_forbidden_however_it_is_written(host):
     with pytest.raises(Forbidden, match="private network"):
         fetch(f"http://{host}/latest/meta-data.csv", DataPolicy())
+
+
+def test_a_name_is_resolved_once_so_that_it_cannot_change_its_mind(site, monkeypatch):
+    real, asked = socket.getaddrinfo, []
+
+    def resolve(host, *args, **kwargs):
+        if host == "rebind.example":
+            asked.append(host)
+            host = "127.0.0.1" if len(asked) == 1 else "127.0.0.2"
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    assert fetch(site.replace("127.0.0.1", "rebind.example") + "/x.csv", OPEN).body == CSV
+    assert asked == ["rebind.example"]
 
 
 def test_a_redirect_into_a_private_network_is_forbidden(site, monkeypatch):
