@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from forecast.core.errors import ModelNotReady
 from forecast.core.types import Series
 from forecast.models.base.config import TrainingConfig
 from forecast.models.base.model import BaseTimeSeriesModel
+from forecast.models.base.optimization import Optimization
 from forecast.models.base.torch_device import resolve_device
 from forecast.models.base.torch_training import Batch, Training
 from forecast.models.base.training import OnProgress, TrainingResult
@@ -47,11 +49,15 @@ class TorchModel(BaseTimeSeriesModel):
 
     @abstractmethod
     def _training_network(self, train: Sequence[Series]) -> nn.Module:
-        """Give the network to train: a new one, or the loaded one to fine-tune."""
+        """Give the network to train: a new one, or the loaded one, of which a copy is tuned."""
 
     @abstractmethod
     def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
-        """Run the network, as it is given, on a batch; the mean loss, a scalar."""
+        """Run the network, as it is given, on a batch; the mean loss, a scalar.
+
+        The network is called and nothing else: it may be wrapped, and a wrapped one need not
+        have the attributes of the one inside.
+        """
 
     @abstractmethod
     def _windows(self, series: Sequence[Series]) -> Windows:
@@ -70,6 +76,10 @@ class TorchModel(BaseTimeSeriesModel):
         """Give back the plain network, trained."""
         return network
 
+    def _optimization(self, network: nn.Module) -> Optimization:
+        """Choose what takes the steps of a training, of the network as it is wrapped."""
+        return Optimization(network, self.config)
+
     def _fit(
         self,
         train: Sequence[Series],
@@ -78,16 +88,23 @@ class TorchModel(BaseTimeSeriesModel):
         checkpoints: Path | None,
     ) -> TrainingResult:
         self._prepare_training(train)
+        windows = self._windows(train)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            network = self._before_training(self._training_network(train).to(self.device))
+            network = self._before_training(self._network_to_train(train))
         training = Training(
             network,
             self._training_loss,
             self.config,
             validation=self._windows(validation) if validation else None,
             checkpoints=checkpoints,
+            optimization=self._optimization(network),
         )
-        result = training.run(self._windows(train), on_progress)
+        result = training.run(windows, on_progress)
         self.model_ = self._after_training(network).eval()
         return result
+
+    def _network_to_train(self, train: Sequence[Series]) -> nn.Module:
+        """Give a network that may be changed: the loaded one stays what it is if this fails."""
+        network = self._training_network(train)
+        return (deepcopy(network) if network is self.model_ else network).to(self.device)

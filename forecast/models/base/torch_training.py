@@ -10,16 +10,29 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from forecast.core.atomic import replacing
 from forecast.core.errors import TrainingFailed
+from forecast.models.base.checkpoints import CHECKPOINT_FILE, Checkpoint, identity_of
 from forecast.models.base.config import TrainingConfig
-from forecast.models.base.ranks import any_says, average, rank, world_size
+from forecast.models.base.optimization import Optimization
+from forecast.models.base.ranks import (
+    any_says,
+    average,
+    copy_from_first,
+    gathered,
+    rank,
+    shared_out_like,
+    whole,
+    world_size,
+)
 from forecast.models.base.training import OnProgress, Progress, TrainingResult
 from forecast.models.base.windows import WindowBatch, Windows
 
-CHECKPOINT_FILE = "checkpoint.pt"
+__all__ = ["CHECKPOINT_FILE", "Batch", "Training"]
+
 _REPORT_EVERY = 50  # steps
+_SAVE_EVERY = 500  # steps, a multiple of the above, and after each pass
 
 Loss = Callable[[nn.Module, "Batch"], torch.Tensor]
 
@@ -49,9 +62,15 @@ class Batch:
 
 @dataclass(slots=True)
 class _State:
-    """Where the training is; all of it but the network goes into a checkpoint."""
+    """Where the training is; all of it goes into a checkpoint.
+
+    Attributes:
+        epoch: passes that are over.
+        batch: batches of the pass under way that are over.
+    """
 
     epoch: int = 0
+    batch: int = 0
     step: int = 0
     best_loss: float = math.inf
     passes_without_better: int = 0
@@ -62,13 +81,14 @@ class _State:
 class Training:
     """Trains a network in place, and leaves it with the best weights.
 
-    The same seed, data and configuration give the same weights; so does a training that was
-    interrupted and resumed from its checkpoint.
+    The same seed, data and configuration give the same weights on the same kind of machine;
+    so does a training that was interrupted and resumed from its checkpoint.
 
     Args:
         loss_of: the mean loss of a batch, from a forward of the network it is given.
         validation: decides which weights are the best; without it the last ones are.
         checkpoints: folder of the checkpoint; one that lies there is resumed.
+        optimization: takes the steps; None for one of this network and configuration.
     """
 
     def __init__(
@@ -79,40 +99,49 @@ class Training:
         *,
         validation: Windows | None = None,
         checkpoints: Path | None = None,
+        optimization: Optimization | None = None,
     ) -> None:
         self._network = network
+        self._plain = network.module if isinstance(network, DistributedDataParallel) else network
         self._loss_of = loss_of
         self._config = config
         self._validation = validation
         self._checkpoints = checkpoints
+        self._optimization = optimization or Optimization(network, config)
         self._device = next(network.parameters()).device
         self._state = _State()
-        self._weights = {
-            name: parameter
-            for name, parameter in network.named_parameters()
-            if parameter.requires_grad
+
+    @property
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Everything that training changes: trained weights, and the buffers they belong to.
+
+        The averages of a batch normalisation are such buffers.
+        """
+        return {
+            name: tensor
+            for name, tensor in self._plain.state_dict(keep_vars=True).items()
+            if isinstance(tensor, torch.Tensor)
+            and (tensor.requires_grad or not isinstance(tensor, nn.Parameter))
         }
-        self._optimizer = torch.optim.AdamW(
-            self._weights.values(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
 
     def run(self, windows: Windows, on_progress: OnProgress) -> TrainingResult:
         """Train until an end is reached.
 
         Raises:
-            TrainingFailed: the loss is not finite; what was learned is worthless.
+            TrainingFailed: a loss or a weight is not finite; what was learned is worthless.
+            InvalidRequest: the checkpoint belongs to another training.
         """
         steps = self._steps(windows)
-        schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, _rate(self._config, steps))
+        self._optimization.plan(steps)
+        checkpoint = self._checkpoint(windows)
         with torch.random.fork_rng(devices=_cuda(self._device)):
             torch.manual_seed(self._config.seed + rank())
-            self._resume(schedule)
+            self._resume(checkpoint)
             while self._state.step < steps and not self._is_patience_over():
-                goes_on = self._pass(windows, schedule, steps, on_progress)
-                self._save(schedule)
-                if not goes_on:
+                if not self._pass(windows, steps, on_progress, checkpoint):
                     break
         self._restore_best()
+        self._check_weights()
         self._network.eval()
         return TrainingResult(history=tuple(self._state.history), best_metrics=self._best_metrics())
 
@@ -126,44 +155,49 @@ class Training:
         patience = self._config.early_stopping
         return patience is not None and self._state.passes_without_better >= patience
 
-    def _pass(self, windows: Windows, schedule: Any, steps: int, on_progress: OnProgress) -> bool:
-        """Go over all windows once; False where somebody wants to end."""
-        state = self._state
+    # One pass over the windows
+
+    def _pass(
+        self, windows: Windows, steps: int, on_progress: OnProgress, checkpoint: Checkpoint
+    ) -> bool:
+        """Go over all windows once, or what is left of them; False where somebody wants to end."""
         losses: list[float] = []
-        goes_on = True
         for batch in self._batches(windows):
             losses.append(self._step(batch))
-            schedule.step()
-            state.step += 1
-            if state.step % _REPORT_EVERY == 0:
-                goes_on = self._report(on_progress, steps, losses)
-            if state.step >= steps or not goes_on:
+            self._state.step += 1
+            self._state.batch += 1
+            if self._state.step >= steps:
                 break
-        state.epoch += 1
+            if self._state.step % _REPORT_EVERY == 0 and not self._report(
+                on_progress, steps, losses
+            ):
+                self._save(checkpoint)  # before the rest of the pass, for who goes on with it
+                self._validate()
+                return False
+            if self._state.step % _SAVE_EVERY == 0:
+                self._save(checkpoint)
+        self._state.epoch += 1
+        self._state.batch = 0
         validation_loss = self._validate()
-        return self._report(on_progress, steps, losses, validation_loss) and goes_on
+        goes_on = self._report(on_progress, steps, losses, validation_loss)
+        self._save(checkpoint)
+        return goes_on
 
     def _batches(self, windows: Windows) -> Iterator[Batch]:
-        rng = np.random.default_rng([self._config.seed, self._state.epoch])
+        state = self._state
+        rng = np.random.default_rng([self._config.seed, state.epoch])
         share = (rank(), world_size())
-        for batch in windows.batches(self._config.batch_size, rng, share=share):
+        size = self._config.batch_size
+        for batch in windows.batches(size, rng, share=share, skip=state.batch):
             yield Batch.of(batch, self._device)
 
     def _step(self, batch: Batch) -> float:
         self._network.train()
-        self._optimizer.zero_grad(set_to_none=True)
         with self._precision():
             loss = self._loss_of(self._network, batch)
         value = average(loss.item(), self._device)
-        if not math.isfinite(value):
-            raise TrainingFailed(
-                f"the loss is {value} at step {self._state.step + 1}; try a lower learning_rate,"
-                " and look for extreme values in the data"
-            )
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-        if self._config.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self._weights.values(), self._config.gradient_clip)
-        self._optimizer.step()
+        self._check_loss(value, "loss")
+        self._optimization.step(loss)
         return value
 
     def _precision(self) -> Any:
@@ -174,20 +208,41 @@ class Training:
     @torch.no_grad()
     def _validate(self) -> float | None:
         """Measure the loss over the validation windows, and keep the weights if it is better."""
+        self._agree_on_buffers()
         if self._validation is None:
             return None
         self._network.eval()
         total = count = 0.0
-        for windows in self._validation.batches(
-            self._config.batch_size, share=(rank(), world_size())
-        ):
+        share = (rank(), world_size())
+        for windows in self._validation.batches(self._config.batch_size, share=share):
             batch = Batch.of(windows, self._device)
             with self._precision():
                 total += self._loss_of(self._network, batch).item() * len(batch.past)
             count += len(batch.past)
         loss = average(total / count, self._device)
+        self._check_loss(loss, "validation loss")
         self._keep_if_better(loss)
         return loss
+
+    def _agree_on_buffers(self) -> None:
+        """Give every process the buffers of the first: each has seen windows of its own."""
+        buffers = [one for one in self._weights.values() if not isinstance(one, nn.Parameter)]
+        copy_from_first([one for one in buffers if one.is_floating_point()])
+
+    def _check_loss(self, loss: float, name: str) -> None:
+        if not math.isfinite(loss):
+            raise TrainingFailed(
+                f"the {name} is {loss} at step {self._state.step + 1}; try a lower"
+                " learning_rate, and look for extreme values in the data"
+            )
+
+    @torch.no_grad()
+    def _check_weights(self) -> None:
+        spoilt = any(not tensor.isfinite().all() for tensor in self._weights.values())
+        if any_says(spoilt, self._device):
+            raise TrainingFailed("weights are not finite after the last step; see learning_rate")
+
+    # The best weights
 
     def _keep_if_better(self, loss: float) -> None:
         state = self._state
@@ -202,8 +257,9 @@ class Training:
 
     @torch.no_grad()
     def _restore_best(self) -> None:
+        weights = self._weights
         for name, weight in self._state.best_weights.items():
-            self._weights[name].copy_(weight)
+            weights[name].copy_(weight)
 
     def _best_metrics(self) -> dict[str, float]:
         if self._validation is not None and self._state.best_weights:
@@ -232,55 +288,55 @@ class Training:
         state.history.append({name: float(value) for name, value in entry.items()})
         return not any_says(on_progress(progress) is False, self._device)
 
-    def _save(self, schedule: Any) -> None:
-        if self._checkpoints is None or rank() != 0:
+    # Checkpoints
+
+    def _checkpoint(self, windows: Windows) -> Checkpoint:
+        if self._checkpoints is None:
+            return Checkpoint(None, "")
+        identity = identity_of(self._plain, self._config, windows, self._validation)
+        return Checkpoint(self._checkpoints, identity)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        if not checkpoint.is_kept:
             return
-        state = self._state
-        document = {
-            "epoch": state.epoch,
-            "step": state.step,
-            "best_loss": state.best_loss,
-            "passes_without_better": state.passes_without_better,
-            "history": state.history,
-            "best_weights": state.best_weights,
-            "weights": self._copy_of_weights(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "random": torch.get_rng_state(),
-        }
-        self._checkpoints.mkdir(parents=True, exist_ok=True)
-        with replacing(self._checkpoints / CHECKPOINT_FILE) as draft:
-            torch.save(document, draft)
+        state = {name: getattr(self._state, name) for name in _State.__slots__}
+        best = {name: whole(weight) for name, weight in self._state.best_weights.items()}
+        checkpoint.write(
+            {
+                "state": state | {"best_weights": best},
+                "weights": {name: whole(weight) for name, weight in self._weights.items()},
+                "random": gathered(_random_states(self._device)),
+                **self._optimization.state(),
+            }
+        )
 
     @torch.no_grad()
-    def _resume(self, schedule: Any) -> None:
-        if self._checkpoints is None or not (self._checkpoints / CHECKPOINT_FILE).exists():
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        saved = checkpoint.read(self._device)
+        if saved is None:
             return
-        saved = torch.load(
-            self._checkpoints / CHECKPOINT_FILE, weights_only=True, map_location=self._device
-        )
+        weights = self._weights
         for name, weight in saved["weights"].items():
-            self._weights[name].copy_(weight)
-        self._optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
-        torch.set_rng_state(saved["random"].cpu())
-        names = ("epoch", "step", "best_loss", "passes_without_better", "history", "best_weights")
-        self._state = _State(**{name: saved[name] for name in names})
+            weights[name].copy_(shared_out_like(weights[name], weight))
+        self._optimization.restore(saved)
+        if rank() < len(saved["random"]):
+            _set_random_states(saved["random"][rank()], self._device)
+        self._state = _State(**saved["state"])
+        self._state.best_weights = {
+            name: shared_out_like(weights[name], weight)
+            for name, weight in self._state.best_weights.items()
+        }
 
 
-def _rate(config: TrainingConfig, steps: int) -> Callable[[int], float]:
-    """Give the share of the learning rate at each step."""
-    warmup = config.warmup_steps
+def _random_states(device: torch.device) -> list[torch.Tensor]:
+    on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_device]
 
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        if config.learning_rate_schedule == "constant":
-            return 1.0
-        done = (step - warmup) / max(1, steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    return share
+def _set_random_states(states: list[torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0].cpu())
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1].cpu(), device)
 
 
 def _cuda(device: torch.device) -> list[torch.device]:

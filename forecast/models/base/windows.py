@@ -1,5 +1,6 @@
 """Training windows: every stretch of context and horizon that the series hold."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -7,7 +8,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from forecast.core.errors import BadData
+from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import FloatArray, Series
 
 Mask = npt.NDArray[np.bool_]
@@ -62,7 +63,7 @@ class Windows:
         self.horizon = horizon
         self._targets = [_padded(one.target, context_length + horizon) for one in series]
         self._past_names = sorted({name for one in series for name in one.past_covariates})
-        self._known = [self._past_names.index(name) for name in known_ahead]
+        self._known = [self._place_of(name) for name in known_ahead]
         self._covariates = [self._stack(one) for one in series]
         self._index = self._find(stride)
 
@@ -75,10 +76,12 @@ class Windows:
         rng: np.random.Generator | None = None,
         *,
         share: tuple[int, int] = (0, 1),
+        skip: int = 0,
     ) -> Iterator[WindowBatch]:
         """Give all windows once; in random order where a generator is given.
 
         Args:
+            skip: batches at the start that are left out.
             share: (i, n) gives the i-th of n shares of equal size; the last windows are
                 given twice where they do not divide evenly, because processes that train
                 together must take the same number of steps.
@@ -86,12 +89,22 @@ class Windows:
         order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
         number, count = share
         mine = np.resize(order, ceil(len(order) / count) * count)[number::count]
-        for start in range(0, len(mine), batch_size):
+        for start in range(skip * batch_size, len(mine), batch_size):
             yield self.take(mine[start : start + batch_size])
 
     def count_batches(self, batch_size: int, shares: int = 1) -> int:
         """Count the batches of one share."""
         return ceil(ceil(len(self) / shares) / batch_size)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that the windows are cut from, and of how they are."""
+        cut = (self.context_length, self.horizon, self._past_names, self._known, len(self))
+        digest = hashlib.sha256(repr(cut).encode())
+        for values in (*self._targets, *self._covariates, self._index):
+            digest.update(repr(values.shape).encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
 
     def take(self, positions: npt.NDArray[np.int64]) -> WindowBatch:
         """Give the windows at these positions, in this order."""
@@ -111,6 +124,14 @@ class Windows:
             future_covariates=known[:, self._known, split:],
             series=chosen[:, 0],
         )
+
+    def _place_of(self, name: str) -> int:
+        if name not in self._past_names:
+            there = ", ".join(self._past_names) or "none"
+            raise InvalidRequest(
+                f"there is no covariate {name!r} to know ahead; there are: {there}"
+            )
+        return self._past_names.index(name)
 
     def _cut(self, values: FloatArray, start: int) -> FloatArray:
         return values[:, start : start + self.context_length + self.horizon]
