@@ -93,7 +93,7 @@ def wql(actual: FloatArray, quantiles: FloatArray, levels: Sequence[float]) -> f
 def coverage(actual: FloatArray, lower: FloatArray, upper: FloatArray) -> float:
     """Share of actuals within the interval, ends included; ideally its nominal level."""
     inside = (actual >= lower) & (actual <= upper)
-    return float(inside[~np.isnan(actual)].mean())
+    return _mean(np.where(np.isnan(actual), np.nan, inside))
 
 
 def interval_width(lower: FloatArray, upper: FloatArray) -> float:

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from forecast.core.errors import BadData, BadModelOutput, InvalidRequest
+from forecast.core.errors import BadData, BadModelOutput, InvalidRequest, NotTrainable
 from forecast.core.types import CovariateArray, Forecast, ForecastTask, Series, is_categorical
+from forecast.models.base.config import ModelConfig, TrainingConfig, TrainingMode
 from forecast.models.spec import Capabilities
 
 Value = TypeVar("Value")
@@ -116,6 +117,25 @@ def without_unusable(series: Series, able: Capabilities) -> tuple[Series, tuple[
 
 def _without(covariates: Mapping[str, Value], names: set[str]) -> dict[str, Value]:
     return {name: value for name, value in covariates.items() if name not in names}
+
+
+def check_training_options(config: ModelConfig, able: Capabilities, *, distributed: bool) -> None:
+    """Refuse a way of training that the family does not have.
+
+    Raises:
+        NotTrainable: the training mode is none of the family's.
+        InvalidRequest: it has no adapters, or cannot be shared between processes.
+    """
+    if not isinstance(config, TrainingConfig):
+        return
+    modes = {TrainingMode.FROM_SCRATCH: able.trainable, TrainingMode.FINE_TUNE: able.fine_tunable}
+    if not modes.get(config.training_mode, False):
+        there = " or ".join(mode for mode, is_there in modes.items() if is_there)
+        raise NotTrainable(f"training_mode {config.training_mode} trains nothing here; set {there}")
+    if config.lora is not None and not able.lora:
+        raise InvalidRequest.field("/lora", "this model has no layers for adapters; leave it out")
+    if config.distributed is not None and not distributed:
+        raise InvalidRequest.field("/distributed", "this model trains in one process; leave it out")
 
 
 def check_training_series(series: Sequence[Series], able: Capabilities) -> None:

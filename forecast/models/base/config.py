@@ -1,9 +1,11 @@
 """What a caller may set: of a model when it is loaded or trained, and in each request."""
 
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from forecast.models.base import legacy
 
 
 class TrainingMode(StrEnum):
@@ -39,6 +41,11 @@ class ModelConfig(BaseModel):
     context_length: int | None = Field(None, ge=1, le=1_000_000)
     horizon: int | None = Field(None, ge=1, le=100_000)
     batch_size: int = Field(32, ge=1, le=4096)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_todays_names(cls, values: Any) -> Any:
+        return legacy.renamed(values) if isinstance(values, dict) else values
 
 
 class LoraConfig(BaseModel):

@@ -1,5 +1,6 @@
 """How good forecasts were, in every measure of `core.accuracy`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -7,10 +8,30 @@ import numpy as np
 
 from forecast.core import accuracy
 from forecast.core.errors import BadData
-from forecast.core.types import FloatArray, Forecast, Series
+from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 
 HeldOut = tuple[Series, FloatArray]
 """A series cut short, and what came after the cut: [C, H]."""
+
+
+class MetricsMixin(ABC):
+    """Measures how good forecasts are, of whatever has a `predict` like that of a model."""
+
+    @abstractmethod
+    def predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        """Forecast every series of a batch, in order."""
+
+    def evaluate(self, test: Sequence[Series], task: ForecastTask) -> dict[str, float]:
+        """Forecast the last `task.horizon` steps of each series from those before, and measure.
+
+        Returns:
+            Means over the series of every metric that `measure` knows.
+
+        Raises:
+            BadData: a series is too short to hold out so many steps.
+        """
+        cut = [hold_out(series, task.horizon) for series in test]
+        return measure(cut, self.predict([past for past, _ in cut], task))
 
 
 def hold_out(series: Series, horizon: int) -> HeldOut:

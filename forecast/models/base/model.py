@@ -1,7 +1,8 @@
 """The one base class of every model: public methods check, then call one hook each."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from abc import abstractmethod
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from forecast.core.errors import BackendUnavailable, NotTrainable
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base import metrics, saved
+from forecast.models.base import saved
 from forecast.models.base.checks import (
     check_forecasts,
     check_series,
+    check_training_options,
     check_training_series,
     without_unusable,
 )
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend, TrainingMode
+from forecast.models.base.metrics import MetricsMixin
 from forecast.models.base.quantiles import at_levels
 from forecast.models.base.training import OnProgress, Progress, TrainingRecord, TrainingResult
 from forecast.models.spec import Capabilities, ModelSpec
@@ -33,7 +36,7 @@ class BatchKey(NamedTuple):
     bucket: int
 
 
-class BaseTimeSeriesModel(ABC):
+class BaseTimeSeriesModel(MetricsMixin):
     """A forecasting model, loaded and ready.
 
     To add a family, write `_predict`, `_save_model_weights`, `_load_model_weights` and
@@ -42,6 +45,7 @@ class BaseTimeSeriesModel(ABC):
     """
 
     spec: ClassVar[ModelSpec]
+    supports_distributed: ClassVar[bool] = False  # whether processes can share a training
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         self.config = config or self.spec.config()
@@ -101,7 +105,7 @@ class BaseTimeSeriesModel(ABC):
         """
         return horizon
 
-    def close(self) -> None:  # noqa: B027 -- most families have nothing to give back
+    def close(self) -> None:
         """Give back what garbage collection does not: processes, connections."""
 
     # What everybody calls
@@ -239,6 +243,8 @@ class BaseTimeSeriesModel(ABC):
     ) -> Self:
         """Learn from series, by `config.training_mode`; what was learned stays in this object.
 
+        If that fails, or is interrupted, the model is what it was before.
+
         Args:
             train: N series of any lengths, of one layout of covariates.
             validation: decides when to stop and which weights are the best, where a family
@@ -249,12 +255,14 @@ class BaseTimeSeriesModel(ABC):
 
         Raises:
             NotTrainable: the family, or this checkpoint of it, has nothing to learn.
+            InvalidRequest: the family cannot be trained as the configuration asks.
             BadData: too little data, or a value that is infinite.
             TrainingFailed: the loss is not finite.
         """
         self._check_training(train, validation or ())
         started_at = datetime.now(UTC)
-        result = self._fit(train, validation, on_progress or _hear_nothing, checkpoints)
+        with _unchanged_on_failure(self):
+            result = self._fit(train, validation, on_progress or _hear_nothing, checkpoints)
         self.training_ = TrainingRecord.of(
             result,
             [*train, *(validation or ())],
@@ -265,23 +273,11 @@ class BaseTimeSeriesModel(ABC):
         )
         return self
 
-    def evaluate(self, test: Sequence[Series], task: ForecastTask) -> dict[str, float]:
-        """Forecast the last `task.horizon` steps of each series from those before, and measure.
-
-        Returns:
-            Means over the series of every metric that `metrics.measure` knows.
-
-        Raises:
-            BadData: a series is too short to hold out so many steps.
-        """
-        cut = [metrics.hold_out(series, task.horizon) for series in test]
-        forecasts = self.predict([past for past, _ in cut], task)
-        return metrics.measure(cut, forecasts)
-
     def _check_training(self, train: Sequence[Series], validation: Sequence[Series]) -> None:
         able = self.spec.capabilities
         if not (able.trainable or able.fine_tunable):
             raise NotTrainable(f"{self.spec.name} has nothing to learn; it forecasts as it is")
+        check_training_options(self.config, able, distributed=self.supports_distributed)
         check_training_series([*train, *validation], able)
 
     def _fit(
@@ -293,6 +289,18 @@ class BaseTimeSeriesModel(ABC):
     ) -> TrainingResult:
         """Learn; a family that can be trained writes this."""
         raise NotTrainable(f"{self.spec.name} has nothing to learn; it forecasts as it is")
+
+
+@contextmanager
+def _unchanged_on_failure(model: BaseTimeSeriesModel) -> Iterator[None]:
+    """Give a model the attributes back that it had, unless the block succeeds."""
+    before = dict(vars(model))
+    try:
+        yield
+    except BaseException:
+        vars(model).clear()
+        vars(model).update(before)
+        raise
 
 
 def _hear_nothing(progress: Progress) -> None:

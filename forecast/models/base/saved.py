@@ -57,12 +57,25 @@ def read(path: Path, model_id: str) -> Saved:
     """
     if not (path / WEIGHTS_FOLDER).is_dir():
         return Saved(weights=path)
-    document = json.loads((path / CONFIG_FILE).read_text())
-    if document["model_id"] != model_id:
-        raise BadData(f"these are weights of {document['model_id']}, not {model_id}")
-    if document["format_version"] != FORMAT_VERSION:
-        raise BadData(f"weights of format {document['format_version']} cannot be read")
+    document = _document(path / CONFIG_FILE)
+    if document.get("format_version") != FORMAT_VERSION:
+        raise BadData(
+            f"the weights are of format {document.get('format_version')}; this version reads"
+            f" format {FORMAT_VERSION}"
+        )
+    if document.get("model_id") != model_id:
+        raise BadData(f"these are weights of {document.get('model_id')}, not {model_id}")
     return Saved(document["config"], path / WEIGHTS_FOLDER, _training(path / TRAINING_FILE))
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError) as error:
+        raise BadData(f"{CONFIG_FILE} of the weights is missing or cannot be read") from error
+    if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
+        raise BadData(f"{CONFIG_FILE} of the weights holds no configuration")
+    return document
 
 
 def _training(file: Path) -> TrainingRecord | None:

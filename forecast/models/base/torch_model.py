@@ -14,6 +14,7 @@ from forecast.core.types import Series
 from forecast.models.base.config import TrainingConfig
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.optimization import Optimization
+from forecast.models.base.randomness import seeded
 from forecast.models.base.torch_device import resolve_device
 from forecast.models.base.torch_training import Batch, Training
 from forecast.models.base.training import OnProgress, TrainingResult
@@ -89,8 +90,7 @@ class TorchModel(BaseTimeSeriesModel):
     ) -> TrainingResult:
         self._prepare_training(train)
         windows = self._windows(train)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed)
+        with seeded(self.config.seed, torch.device("cpu")):
             network = self._before_training(self._network_to_train(train))
         training = Training(
             network,

@@ -16,6 +16,7 @@ from forecast.core.errors import TrainingFailed
 from forecast.models.base.checkpoints import CHECKPOINT_FILE, Checkpoint, identity_of
 from forecast.models.base.config import TrainingConfig
 from forecast.models.base.optimization import Optimization
+from forecast.models.base.randomness import random_states, seeded, set_random_states
 from forecast.models.base.ranks import (
     any_says,
     average,
@@ -134,8 +135,7 @@ class Training:
         steps = self._steps(windows)
         self._optimization.plan(steps)
         checkpoint = self._checkpoint(windows)
-        with torch.random.fork_rng(devices=_cuda(self._device)):
-            torch.manual_seed(self._config.seed + rank())
+        with seeded(self._config.seed + rank(), self._device):
             self._resume(checkpoint)
             while self._state.step < steps and not self._is_patience_over():
                 if not self._pass(windows, steps, on_progress, checkpoint):
@@ -305,7 +305,7 @@ class Training:
             {
                 "state": state | {"best_weights": best},
                 "weights": {name: whole(weight) for name, weight in self._weights.items()},
-                "random": gathered(_random_states(self._device)),
+                "random": gathered(random_states(self._device)),
                 **self._optimization.state(),
             }
         )
@@ -320,24 +320,9 @@ class Training:
             weights[name].copy_(shared_out_like(weights[name], weight))
         self._optimization.restore(saved)
         if rank() < len(saved["random"]):
-            _set_random_states(saved["random"][rank()], self._device)
+            set_random_states(saved["random"][rank()], self._device)
         self._state = _State(**saved["state"])
         self._state.best_weights = {
             name: shared_out_like(weights[name], weight)
             for name, weight in self._state.best_weights.items()
         }
-
-
-def _random_states(device: torch.device) -> list[torch.Tensor]:
-    on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-    return [torch.get_rng_state(), *on_device]
-
-
-def _set_random_states(states: list[torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states[0].cpu())
-    if device.type == "cuda" and len(states) > 1:
-        torch.cuda.set_rng_state(states[1].cpu(), device)
-
-
-def _cuda(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []

@@ -114,7 +114,8 @@ def data_sha256(series: Sequence[Series]) -> str:
     digest = hashlib.sha256()
     for one in series:
         freq = one.freq.alias if one.freq else None
-        digest.update(repr((one.item_id, one.channels, str(one.start), freq)).encode())
+        of = (one.item_id, one.channels, one.target.shape, str(one.start), freq)
+        digest.update(repr(of).encode())
         digest.update(np.ascontiguousarray(one.target, dtype="<f8").tobytes())
         for covariates in (one.past_covariates, one.future_covariates, one.static_covariates):
             _hash_covariates(digest, covariates)

@@ -25,6 +25,7 @@ class LinearConfig(NetworkConfig):
     hidden_dim: int = 8
     learning_rate: float = 1e-2
     dropout: float = 0.0
+    use_norm: bool = True
 
 
 SPEC = ModelSpec(
@@ -58,7 +59,7 @@ class LinearNetwork(nn.Module):
     def __init__(self, config: LinearConfig) -> None:
         super().__init__()
         self.encoder = nn.Linear(config.context_length, config.hidden_dim)
-        self.norm = nn.BatchNorm1d(config.hidden_dim)
+        self.norm = nn.BatchNorm1d(config.hidden_dim) if config.use_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.hidden_dim, config.horizon)
 

@@ -1,0 +1,145 @@
+"""What each of two processes does when `torchrun` starts it: see test_distributed.py.
+
+Every scenario is a training of its own, with a group of its own. What it ends with is
+written to `<folder>/<scenario>.<rank>.pt`.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+from forecast.core.errors import ForecastError
+from forecast.models.base.config import DistributedConfig, LoraConfig
+from forecast.models.base.distributed import DistributedMixin, process_group
+from forecast.models.base.ranks import rank
+from forecast.models.base.training import Progress
+from tests.models.base.linear_model import LinearConfig, LinearModel, waves, weights_of
+
+FOLDER = Path(sys.argv[1])
+RANK = int(os.environ["RANK"])
+DDP = DistributedConfig(timeout_s=60)
+FSDP = DistributedConfig(strategy="fsdp", timeout_s=60)
+LORA = LoraConfig(rank=2, target_modules=("encoder",), modules_to_save=("head",))
+
+
+class SharedModel(DistributedMixin, LinearModel):
+    pass
+
+
+class SpoiltModel(SharedModel):
+    """Finds no loss in the second process, at the third step."""
+
+    steps = 0
+
+    def _training_loss(self, network, batch):
+        self.steps += 1
+        loss = super()._training_loss(network, batch)
+        return loss * float("nan") if self.steps == 3 and RANK == 1 else loss
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupting(progress: Progress) -> None:
+    if progress.epoch == 3:
+        raise Interrupted
+
+
+def plain(shared: DistributedConfig, **options: Any) -> SharedModel:
+    """Without anything that depends on how the windows are shared out."""
+    options = {"use_norm": False, "batch_size": 8, "max_epochs": 4} | options
+    return SharedModel(LinearConfig(distributed=shared, device="cpu", **options))
+
+
+def uneven(shared: DistributedConfig, **options: Any) -> SharedModel:
+    """With everything that does, on a number of windows that two processes cannot halve."""
+    options = {"dropout": 0.2, "batch_size": 8, "max_epochs": 6, "early_stopping": 3} | options
+    return SharedModel(LinearConfig(distributed=shared, device="cpu", **options))
+
+
+def adapted(shared: DistributedConfig) -> SharedModel:
+    model = uneven(shared, lora=LORA)
+    model.model_ = LinearModel.tiny().model_
+    return model
+
+
+def learned(model: SharedModel, **options: Any) -> dict[str, Any]:
+    model.fit(waves(3, length=100), waves(1, length=40, seed=9), **options)
+    return outcome(model)
+
+
+def outcome(model: SharedModel) -> dict[str, Any]:
+    return {
+        "weights": weights_of(model),
+        "types": type(model.network).__name__,
+        "trainable": all(weight.requires_grad for weight in model.network.parameters()),
+        "history": list(model.training_history_),
+        "left": not distributed.is_initialized(),
+    }
+
+
+def resumed(shared: DistributedConfig, name: str) -> dict[str, Any]:
+    folder = FOLDER / f"checkpoints-{name}"
+    try:
+        learned(uneven(shared), checkpoints=folder, on_progress=interrupting)
+    except Interrupted:
+        pass
+    return learned(uneven(shared), checkpoints=folder)
+
+
+def refused(model: SharedModel, **options: Any) -> dict[str, Any]:
+    try:
+        model.fit(waves(3, length=100), **options)
+    except ForecastError as error:
+        told = f"{type(error).__name__}: {error}"
+        return {"error": told, "left": not distributed.is_initialized()}
+    return {"error": None}
+
+
+def stopped_by_the_second() -> dict[str, Any]:
+    def callback(progress: Progress) -> bool:
+        return not (RANK == 1 and progress.epoch == 2)
+
+    return learned(uneven(DDP), on_progress=callback)
+
+
+def only_the_first_writes() -> dict[str, Any]:
+    folder = FOLDER / f"of-rank-{RANK}"
+    found = learned(plain(DDP), checkpoints=folder)
+    return found | {"wrote": folder.exists(), **refused(plain(DDP), checkpoints=folder)}
+
+
+def within_a_group_of_the_script() -> dict[str, Any]:
+    model = plain(DDP)
+    with process_group(DDP, "cpu") as device:
+        found = learned(model)
+        found |= {"ranks": rank(), "device": str(device)}
+    return found | {"left": not distributed.is_initialized()}
+
+
+SCENARIOS = {
+    "ddp": lambda: learned(plain(DDP)),
+    "fsdp": lambda: learned(plain(FSDP)),
+    "ddp-uneven": lambda: learned(uneven(DDP)),
+    "fsdp-uneven": lambda: learned(uneven(FSDP)),
+    "ddp-lora": lambda: learned(adapted(DDP)),
+    "fsdp-lora": lambda: learned(adapted(FSDP)),
+    "ddp-resumed": lambda: resumed(DDP, "ddp"),
+    "fsdp-resumed": lambda: resumed(FSDP, "fsdp"),
+    "spoilt": lambda: refused(SpoiltModel(LinearConfig(distributed=DDP, device="cpu"))),
+    "stopped": stopped_by_the_second,
+    "first-writes": only_the_first_writes,
+    "own-group": within_a_group_of_the_script,
+}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name in sys.argv[2:] or SCENARIOS:
+        scenario = SCENARIOS[name]
+        torch.save(scenario(), FOLDER / f"{name}.{RANK}.pt")
