@@ -30,6 +30,7 @@ usage: ./setup.sh VERB [forecast] [options]
   run-venv forecast ui      the same, and the address of the interactive API page
   run-venv forecast all     both
   init forecast             set up .venv and start nothing
+  env NAME                  set up .venv-NAME as well, for models with an environment of their own
   test [pytest arguments]   set up the same way with the test tools, then check and test
   demo                      forecast a sample series with every model that needs no download
   stop forecast             stop the gateway that run-venv or demo started
@@ -115,6 +116,22 @@ set_up() { # KIND
     ${TORCH_INDEX:+--torch-index "$TORCH_INDEX"} >"$log" 2>&1 || explain_pip "$log"
   fingerprint >"$STAMP-$1"
   [ -z "$TORCH_INDEX" ] || echo "$TORCH_INDEX" >"$STAMP-torch"
+}
+
+set_up_environment() { # NAME: what requirements/NAME.txt adds to .venv
+  local log="$FORECAST_HOME/setup-$1.log" stamp="$ROOT/.venv-$1/.forecast-setup" now
+  now=$(cat "requirements/$1.txt" constraints.txt | cksum)
+  [ -x "$ROOT/.venv-$1/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
+  echo "Installing into .venv-$1 (details: $log)"
+  "$VENV/bin/python" scripts/environment "$1" >"$log" 2>&1 || explain_pip "$log"
+  echo "$now" >"$stamp"
+}
+
+environments() { # one name a line
+  local file
+  for file in requirements/*.txt; do
+    [ -e "$file" ] && basename "$file" .txt
+  done
 }
 
 make_venv() {
@@ -299,8 +316,9 @@ run_venv() {
 }
 
 run_tests() {
-  local status=0
+  local status=0 name
   set_up test
+  for name in $(environments); do set_up_environment "$name"; done
   scripts/check || status=1
   SETUP_DONE=1 scripts/test "$@" || status=$?
   exit "$status"
@@ -311,6 +329,14 @@ demo() {
   FORECAST_API_KEY=$(key) "$VENV/bin/python" examples/demo.py --url "$url" \
     --chart "$FORECAST_HOME/demo.png"
   echo "The gateway still runs; to stop it: ./setup.sh stop forecast"
+}
+
+make_environment() { # NAME
+  [ -e "requirements/${1:-}.txt" ] ||
+    fail "env takes the name of an environment: $(environments | tr '\n' ' ')"
+  set_up run
+  set_up_environment "$1"
+  echo "Set up .venv-$1; the gateway uses it for the models that need it."
 }
 
 run_docker() {
@@ -375,6 +401,7 @@ main() {
   case "$verb" in
     --help | -h | help) usage; return ;;
     test) run_tests "$@" ;;
+    env) make_environment "$@"; return ;;
     init | run-venv | run-docker | stop | demo) ;;
     *) fail "there is no verb '$verb'; ./setup.sh --help lists them" ;;
   esac

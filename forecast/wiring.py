@@ -152,13 +152,23 @@ def _child_options(
     available = cores()
     replicas = min(replicas_of(spec, settings, available), spec.max_replicas)
     return ChildOptions(
-        python=str(settings.python.get(spec.model_id, sys.executable)),
+        python=str(interpreter_of(spec, settings)),
         replicas=replicas,
         threads=settings.threads or max(1, available // replicas),
         environment={**environment, "FORECAST_HOME": str(settings.home.absolute())},
         stop_s=settings.shutdown_s,
         max_call_s=_LONGEST_CALL_S,
     )
+
+
+def interpreter_of(spec: ModelSpec, settings: Settings) -> Path:
+    """Find the Python of a model: the one set, its environment's, or this process's own."""
+    if chosen := settings.python.get(spec.model_id):
+        return chosen
+    if spec.environment == "shared":
+        return Path(sys.executable)
+    shared = Path(sys.prefix)
+    return shared.with_name(f"{shared.name}-{spec.environment}") / "bin" / "python"
 
 
 def replicas_of(spec: ModelSpec, settings: Settings, available: int) -> int:

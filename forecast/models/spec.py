@@ -106,7 +106,7 @@ class ModelSpec:
             if (error.name or "").partition(".")[0] == "forecast":
                 raise
             raise MissingLibrary(
-                f"{self.name} needs {error.name}, which is not installed; {self._how_to_install}"
+                f"{self.name} needs {error.name}, which is not installed; {self.how_to_install}"
             ) from error
 
     @property
@@ -115,7 +115,8 @@ class ModelSpec:
         return self.weights is None and self.capabilities.zero_shot
 
     @property
-    def _how_to_install(self) -> str:
+    def how_to_install(self) -> str:
+        """The command that brings its library, in words."""
         if self.environment == "shared":
             return f"install it with: pip install 'forecast-gateway[{self.extra}]'"
         return f"its own environment has it, made with: ./setup.sh env {self.environment}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from forecast.core.errors import ModelBusy, ModelNotReady
+from forecast.core.errors import MissingLibrary, ModelBusy, ModelNotReady
 from forecast.models.spec import ModelSpec
 from forecast.serving.channel import NotConnected
 from forecast.serving.hosts import Answer, Call, Operation
@@ -63,6 +63,7 @@ class ChildHost:
             HostUnavailable: no child answers.
             ModelNotReady: the model was not initialized.
             ModelBusy: it is being initialized already.
+            MissingLibrary: the interpreter of its environment is not there.
         """
         if call.operation is Operation.INITIALIZATION:
             return await self._initialize(call)
@@ -89,6 +90,7 @@ class ChildHost:
                 log.error("the host of %s did not start: %s", self.spec.model_id, error)
 
     async def _initialize(self, call: Call) -> Answer:
+        self._check_interpreter()
         if self._is_initializing:
             raise ModelBusy(f"{self.spec.model_id} is being loaded; try again later")
         self._is_initializing = self._is_wanted = True
@@ -97,6 +99,13 @@ class ChildHost:
         finally:
             self._is_initializing = False
         return max(answers, key=lambda answer: answer.status)
+
+    def _check_interpreter(self) -> None:
+        if not Path(self._options.python).exists():
+            raise MissingLibrary(
+                f"the environment of {self.spec.model_id} is not installed;"
+                f" {self.spec.how_to_install}"
+            )
 
     async def _infer(self, call: Call) -> Answer:
         child = await self._least_busy()

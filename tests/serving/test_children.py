@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from forecast.core.errors import HostUnavailable, ModelNotReady
+from forecast.core.errors import HostUnavailable, MissingLibrary, ModelNotReady
 from forecast.models import MODEL_REGISTRY
 from forecast.serving.children import ChildHost
 from forecast.serving.hosts import Answer, Call, Operation
@@ -155,9 +155,18 @@ def test_replicas_share_the_requests_and_outlive_each_other(tmp_path):
     asyncio.run(live())
 
 
-def test_an_interpreter_that_is_not_there_is_told_at_once(tmp_path):
+def test_an_environment_that_is_not_installed_is_told_with_the_command(tmp_path):
     async def live() -> None:
         async with running("chronos", options(tmp_path, python=str(tmp_path / "none"))) as host:
+            with pytest.raises(MissingLibrary, match="install it with"):
+                await call(host, "initialization")
+
+    asyncio.run(live())
+
+
+def test_an_interpreter_that_ends_at_once_is_told_at_once(tmp_path):
+    async def live() -> None:
+        async with running("chronos", options(tmp_path, python="/bin/false")) as host:
             with pytest.raises(HostUnavailable, match="did not start"):
                 await call(host, "initialization")
 
