@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from forecast.core.errors import FieldError, InvalidRequest
-from forecast.models.base.config import ModelConfig
+from forecast.core.errors import InvalidRequest
+from forecast.data.validation import read_json, validated
 from forecast.models.spec import ModelSpec
 
 _DEVICES = {"auto": "auto", "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
@@ -90,7 +90,7 @@ class InitializationRequest(BaseModel):
             settings["context_length"] = self.context_len
         if self.horizon_len is not None:
             settings["horizon"] = self.horizon_len
-        checked = _validated(spec.config, settings)
+        checked = validated(spec.config, settings, "/options")
         return {name: getattr(checked, name) for name in checked.model_fields_set}
 
 
@@ -98,26 +98,7 @@ def read_initialization(body: bytes) -> InitializationRequest:
     """Parse the body of the request; an empty one asks for the defaults.
 
     Raises:
-        InvalidRequest: not JSON, an unknown field or a bad value; names it.
+        BadData: it is not JSON.
+        InvalidRequest: an unknown field or a bad value; names it.
     """
-    try:
-        return InitializationRequest.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        raise _named(error, "") from error
-
-
-def _validated(config: type[ModelConfig], settings: dict[str, Any]) -> ModelConfig:
-    try:
-        return config.model_validate(settings)
-    except ValidationError as error:
-        raise _named(error, "/options") from error
-
-
-def _named(error: ValidationError, prefix: str) -> InvalidRequest:
-    fields = [
-        FieldError("/".join([prefix, *map(str, entry["loc"])]), entry["msg"])
-        for entry in error.errors(include_url=False, include_input=False)
-    ]
-    return InvalidRequest(
-        "; ".join(f"{field.pointer or '/'}: {field.detail}" for field in fields), errors=fields
-    )
+    return validated(InitializationRequest, read_json(body) if body.strip() else {})

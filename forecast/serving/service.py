@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from forecast.core.errors import (
+    Forbidden,
     ForecastError,
     InvalidRequest,
     LicenseNotAccepted,
@@ -25,6 +26,8 @@ from forecast.serving.batching import Batcher, Outcome
 from forecast.store.sources import ResolvedSource, SourceResolver
 
 log = logging.getLogger(__name__)
+
+_REFUSALS = (Forbidden, InvalidRequest, LicenseNotAccepted)  # nothing was tried
 
 
 class ModelState(StrEnum):
@@ -226,9 +229,11 @@ class ModelService:
             self._unload(old)
 
     def _failed(self, before: ServiceStatus, error: Exception) -> ServiceStatus:
-        reason = str(error) if isinstance(error, ForecastError) else "loading failed; see the log"
-        if self._loaded is not None:
-            return replace(before, details=f"other weights were not loaded: {reason}")
+        """Say why; a refused request, or weights that still serve, leave the state as it was."""
+        is_known = isinstance(error, ForecastError)
+        reason = str(error) if is_known else "loading failed; the log says why"
+        if self._loaded is not None or isinstance(error, _REFUSALS):
+            return replace(before, details=f"the last request to load was not met: {reason}")
         return ServiceStatus(ModelState.ERROR, reason)
 
     def _check_license(self, request: LoadRequest) -> None:
