@@ -24,8 +24,11 @@ from forecast.core.accuracy import coverage, mase, smape
 
 HELD_OUT = 12
 SEASON = 12
+WAIT_S = 60
 LEVELS = (0.1, 0.5, 0.9)
-STATISTICAL = ("auto", "auto_ets", "auto_arima", "auto_theta", "mstl", "seasonal_naive")
+STATISTICAL = (
+    "auto", "auto_ets", "auto_arima", "auto_theta", "auto_ces", "mstl", "seasonal_naive",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,28 @@ def airline() -> tuple[np.ndarray, np.ndarray]:
 
 
 def contenders(gateway: Gateway) -> list[Contender]:
-    """List every model of the gateway that has no weights to download."""
+    """List every model of the gateway that has no weights to download, and is ready."""
     models = gateway.call("/models")["models"]
     listed = []
     for model_id, entry in models.items():
-        if entry["sources"]:
+        if entry["sources"] or not is_ready(gateway, model_id):
             continue
         if model_id == "statistical":
             listed += [Contender(name, model_id, {"model": name}) for name in STATISTICAL]
         else:
             listed.append(Contender(model_id, model_id, {}))
     return listed
+
+
+def is_ready(gateway: Gateway, model_id: str) -> bool:
+    """Wait for a model that is starting, and tell whether it can be asked."""
+    state = "initializing"
+    for _ in range(WAIT_S):
+        state = gateway.call(f"/forecast/v1/{model_id}/status")["model_status"]
+        if state != "initializing":
+            break
+        time.sleep(1)
+    return bool(state == "ready")
 
 
 def ask(gateway: Gateway, contender: Contender, past: np.ndarray, start: str) -> Result:
@@ -146,10 +160,10 @@ def draw(results: list[Result], months: np.ndarray, values: np.ndarray, chart: P
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    columns = 3 if len(results) > 4 else 2
+    columns = min(4, len(results))
     rows = -(-len(results) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(4.6 * columns, 3.1 * rows), sharex=True, sharey=True, squeeze=False
+        rows, columns, figsize=(4.0 * columns, 3.1 * rows), sharex=True, sharey=True, squeeze=False
     )
     recent, future = slice(-4 * SEASON, None), months[-HELD_OUT:]
     for axis, one in zip(axes.flat, results, strict=False):

@@ -17,6 +17,7 @@ from forecast.core.errors import (
     UnknownModel,
     UnsupportedFormat,
 )
+from forecast.data.requests import is_json
 from forecast.data.validation import read_json
 from forecast.serving.hosts import Answer, Call, Host, Operation
 
@@ -54,7 +55,7 @@ def forecast_router(hosts: Mapping[str, Host], aliases: Mapping[str, str]) -> AP
 
 
 def _document(call: Call) -> dict[str, Any]:
-    if call.content_type.partition(";")[0].strip().lower() != "application/json":
+    if not is_json(call.content_type):
         raise UnsupportedFormat(
             "this path takes application/json; send files to /forecast/v1/<model_id>/inference"
         )

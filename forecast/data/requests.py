@@ -61,6 +61,9 @@ class InferenceRequest:
     named_file: NamedFile | None = None
 
 
+_JSON_TYPES = {"", "application/json", "application/x-www-form-urlencoded"}
+
+
 class RequestReader:
     """Reads requests of every shape within a policy. Thread-safe: it keeps no state."""
 
@@ -73,7 +76,7 @@ class RequestReader:
         Never true of a body that names a file or URL, however it is spelled.
         """
         return (
-            _is_json(content_type)
+            is_json(content_type)
             and len(body) <= _QUICK_BYTES
             and b'"inputs"' in body
             and b"\\" not in body  # so that nothing is spelled in another way
@@ -92,7 +95,7 @@ class RequestReader:
         Raises:
             ForecastError: what is wrong, with pointers at the fields.
         """
-        if _is_json(content_type):
+        if is_json(content_type):
             return self._read_json(read_json(body), spec, default_horizon)
         if _media_type(content_type) == "multipart/form-data":
             return self._read_upload(body, content_type, spec, default_horizon)
@@ -185,6 +188,7 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _is_json(content_type: str) -> bool:
+def is_json(content_type: str) -> bool:
+    """Whether a body is to be read as JSON; `curl -d` calls it a form when told nothing."""
     media_type = _media_type(content_type)
-    return media_type in {"", "application/json"} or media_type.endswith("+json")
+    return media_type in _JSON_TYPES or media_type.endswith("+json")

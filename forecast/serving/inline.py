@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from forecast.core.errors import DeadlinePassed, ForecastError
+from forecast.core.errors import DeadlinePassed, ForecastError, InvalidRequest
 from forecast.core.types import Forecast
 from forecast.data.answers import ModelFacts, Timing, encode
 from forecast.data.requests import InferenceRequest, RequestReader
@@ -116,6 +116,7 @@ class InlineHost:
             self.spec,
             default_horizon=self._service.default_horizon,
         )
+        _refuse_snapshots(request)
         future = self._service.run_inference(
             request.series, request.task, timeout_s=request.timeout_s
         )
@@ -145,6 +146,16 @@ class InlineHost:
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def _refuse_snapshots(request: InferenceRequest) -> None:
+    """Never answer "as of" a date with weights that may have seen what came after it."""
+    for name in ("as_of", "version"):
+        if getattr(request, name) is not None:
+            raise InvalidRequest.field(
+                f"/parameters/{name}",
+                "no versions of this model are stored here; leave it out to use the loaded weights",
+            )
 
 
 async def _within(future: "Future[Outcome[Forecast]]", timeout_s: float) -> Outcome[Forecast]:

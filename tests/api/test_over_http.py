@@ -161,10 +161,25 @@ def test_what_is_not_json_is_a_400(client, body):
     assert (response.status_code, response.json()["code"]) == (400, "bad_data")
 
 
-@pytest.mark.parametrize("kind", ["text/html", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("kind", ["text/html", "application/x-yaml"])
 def test_an_unknown_kind_of_body_is_a_415(client, kind):
     response = client.post(INFERENCE, content=b"x", headers={"Content-Type": kind})
     assert response.status_code == 415
+
+
+def test_json_that_curl_calls_a_form_is_read(client):
+    body = b'{"inputs": [{"target": [1, 2, 3]}], "parameters": {"horizon": 1}}'
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post(INFERENCE, content=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["as_of", "version"])
+def test_a_snapshot_that_is_not_there_is_refused_rather_than_ignored(client, field):
+    parameters = {"horizon": 1, field: "2025-12-31"}
+    body = {"inputs": [{"target": [1, 2, 3]}], "parameters": parameters}
+    response = client.post(INFERENCE, json=body)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == f"/parameters/{field}"
 
 
 def named(source: str) -> dict[str, object]:
