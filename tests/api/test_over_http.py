@@ -211,5 +211,9 @@ def test_weights_that_need_a_source_say_what_is_wrong_with_it(client):
     assert (odd.status_code, odd.json()["errors"][0]["pointer"]) == (422, "/source")
     outside = client.post(path, json={"source": "local:../.."})
     assert outside.status_code == 403
-    assert client.get("/forecast/v1/chronos/status").json()["model_status"] == "error"
+    state = client.get("/forecast/v1/chronos/status").json()
+    assert (state["model_status"], "local:" in state["details"]) == ("uninitialized", True)
+    assert client.get("/health").json()["status"] == "ok"
+    missing = client.post(path, json={"source": "local:nothing"})
+    assert missing.status_code == 404
     assert client.get("/health").json()["status"] == "degraded"
