@@ -170,6 +170,18 @@ class Settings(BaseSettings):
         description="MLflow server for `mlflow:` sources.",
     )
 
+    timegpt_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=_also("FORECAST_TIMEGPT_API_KEY", "NIXTLA_API_KEY"),
+        description="Key of the service behind `timegpt`.",
+    )
+    timegpt_base_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        validation_alias=_also("FORECAST_TIMEGPT_BASE_URL", "NIXTLA_BASE_URL"),
+        description="Address of that service, where it is not its makers'; the key is sent there.",
+    )
+
     data_roots: Paths = Field(
         (), description="Folders that named files may lie in; `<home>/data` where empty."
     )

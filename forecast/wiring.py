@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -113,8 +114,17 @@ def _inline(spec: ModelSpec, settings: Settings) -> InlineHost:
         _sources(settings),
         QueueLimits(max_queue=settings.max_queue, drain_s=settings.shutdown_s),
         accept_license=bool({spec.model_id, "all"} & set(settings.accept_licenses)),
+        operator_config=_operator_config(spec, settings),
     )
     return InlineHost(service, RequestReader(_data_policy(settings)))
+
+
+def _operator_config(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
+    """Collect what only the operator sets of a model: the setting `<model_id>_<field>` of each."""
+    found = {
+        name: getattr(settings, f"{spec.model_id}_{name}") for name in spec.config.operator_fields
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _data_policy(settings: Settings) -> DataPolicy:

@@ -63,3 +63,11 @@ def test_what_a_model_asks_for_counts_over_what_all_do(tmp_path):
     chosen = settings(tmp_path, replicas=3, model_replicas={"chronos": 5})
     assert wiring.replicas_of(CHRONOS, chosen, 2) == 5
     assert wiring.replicas_of(MODEL_REGISTRY["timesfm25"], chosen, 2) == 3
+
+
+def test_what_only_the_operator_sets_reaches_its_model_and_no_other(tmp_path):
+    chosen = settings(tmp_path, timegpt_api_key="nixak-of-the-test")
+    given = wiring._operator_config(MODEL_REGISTRY["timegpt"], chosen)
+    assert list(given) == ["api_key"]
+    assert given["api_key"].get_secret_value() == "nixak-of-the-test"
+    assert wiring._operator_config(MODEL_REGISTRY["chronos"], chosen) == {}

@@ -21,6 +21,8 @@ ForecastError
 ├── QueueFull             429  with a pause to wait
 ├── BadModelOutput        502  the model broke its contract
 ├── SourceUnavailable     502  a hub or tracking server does not answer
+├── RemoteUnavailable     502  the service behind a model does not answer
+│   └── RemoteUnauthorized    it refuses the key of this deployment
 ├── MissingLibrary        501  a pip extra is not installed
 ├── Draining              503
 ├── HostUnavailable       503
@@ -156,6 +158,14 @@ class BadModelOutput(ForecastError):
 
 class SourceUnavailable(ForecastError):
     code, status, title = "source_unavailable", 502, "Source of weights unavailable"
+
+
+class RemoteUnavailable(ForecastError):
+    code, status, title = "remote_unavailable", 502, "Remote service unavailable"
+
+
+class RemoteUnauthorized(RemoteUnavailable):
+    code, title = "remote_unauthorized", "Remote service refuses the key"
 
 
 class Draining(ForecastError):

@@ -11,6 +11,16 @@ MODEL_REGISTRY: dict[str, ModelSpec] = load_specs(
     "chronos",
     "timesfm20",
     "timesfm25",
+    "ttm",
+    "tide",
+    "timellm",
+    "patchtst",
+    "tsmixer",
+    "ts2vec",
+    "lstm",
+    "moirai",
+    "moment",
+    "timegpt",
 )
 
 

@@ -111,8 +111,15 @@ class ModelSpec:
 
     @property
     def is_ready_at_once(self) -> bool:
-        """Whether it forecasts with nothing loaded: it has no weights, and needs no training."""
-        return self.weights is None and self.capabilities.zero_shot
+        """Whether it forecasts with nothing loaded: no weights, no training, nobody's key."""
+        return (
+            self.weights is None and self.capabilities.zero_shot and not self.config.operator_fields
+        )
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether there are no weights to load but those that were trained here."""
+        return self.weights is None and not self.capabilities.zero_shot
 
     @property
     def how_to_install(self) -> str:

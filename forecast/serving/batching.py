@@ -9,9 +9,17 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from forecast.core.errors import DeadlinePassed, Draining, ForecastError, QueueFull
+from forecast.core.errors import (
+    DeadlinePassed,
+    Draining,
+    ForecastError,
+    QueueFull,
+    RemoteUnavailable,
+)
 
 log = logging.getLogger(__name__)
+
+_NOBODYS_FAULT = (DeadlinePassed, QueueFull, RemoteUnavailable)  # of what a model asks itself
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -247,11 +255,12 @@ class Batcher(Generic[Key, Item, Result]):
     def _isolate(
         self, key: Key, taken: Sequence[_Taken[Item, Result]], error: BaseException
     ) -> None:
-        """Halve a batch that failed until only the guilty items fail."""
-        if len(taken) == 1:
+        """Halve a batch that failed until only the guilty items fail, if one is to blame."""
+        if len(taken) == 1 or isinstance(error, _NOBODYS_FAULT):
             if not isinstance(error, ForecastError):
                 log.error("a forecast failed", exc_info=error)
-            taken[0][0].fail(error)
+            for ticket, _ in taken:
+                ticket.fail(error)
             return
         middle = len(taken) // 2
         for half in (taken[:middle], taken[middle:]):

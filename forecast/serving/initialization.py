@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from forecast.core.errors import InvalidRequest
 from forecast.data.validation import read_json, validated
+from forecast.models.base.config import ModelConfig
 from forecast.models.spec import ModelSpec
 
 _DEVICES = {"auto": "auto", "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
@@ -90,8 +91,22 @@ class InitializationRequest(BaseModel):
             settings["context_length"] = self.context_len
         if self.horizon_len is not None:
             settings["horizon"] = self.horizon_len
-        checked = validated(spec.config, settings, "/options")
+        checked = checked_config(spec.config, settings, "/options")
         return {name: getattr(checked, name) for name in checked.model_fields_set}
+
+
+def checked_config(
+    config: type[ModelConfig], sent: dict[str, Any], pointer: str = ""
+) -> ModelConfig:
+    """Validate what a caller sets of a model's configuration.
+
+    Raises:
+        InvalidRequest: an option the model does not have, a bad value, or one that is the
+            operator's to set; names it.
+    """
+    for name in sorted(config.operator_fields & sent.keys()):
+        raise InvalidRequest.field(f"{pointer}/{name}", "only the operator of this gateway sets it")
+    return validated(config, sent, pointer)
 
 
 def read_initialization(body: bytes) -> InitializationRequest:

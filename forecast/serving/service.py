@@ -106,8 +106,15 @@ class ModelService:
         limits: QueueLimits | None = None,
         *,
         accept_license: bool = False,
+        operator_config: Mapping[str, Any] | None = None,
     ) -> None:
+        """Hold nothing yet.
+
+        Args:
+            operator_config: fields of the model's configuration that only the operator sets.
+        """
         self.spec = spec
+        self._operator_config = dict(operator_config or {})
         self._sources = sources
         self._limits = limits or QueueLimits()
         self._accept_license = accept_license
@@ -246,7 +253,7 @@ class ModelService:
         )
 
     def _load(self, request: LoadRequest) -> tuple[_Loaded, ResolvedSource | None]:
-        if request.source is None and not self.spec.is_ready_at_once:
+        if request.source is None and self.spec.needs_training:
             raise InvalidRequest.field(
                 "/source",
                 f"{self.spec.model_id} has to be trained first and has no default weights; name"
@@ -256,7 +263,9 @@ class ModelService:
         resolved = None
         if request.source is not None:
             resolved = self._sources.resolve(request.source, model_id=self.spec.model_id)
-        model = model_class.load_model(resolved.path if resolved else None, **request.config)
+        model = model_class.load_model(
+            resolved.path if resolved else None, **request.config, **self._operator_config
+        )
         batcher: Batcher[BatchKey, Series, Forecast] = Batcher(
             lambda key, batch: model.predict(batch, key.task),
             max_batch=model.config.batch_size,

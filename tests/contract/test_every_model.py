@@ -133,7 +133,8 @@ def test_the_same_seed_gives_the_same_answer(model):
 
 def test_saved_and_loaded_it_answers_the_same(model: BaseTimeSeriesModel, tmp_path):
     model.save_model(tmp_path / "saved")
-    loaded = type(model).load_model(tmp_path / "saved")
+    operators = {name: getattr(model.config, name) for name in model.config.operator_fields}
+    loaded = type(model).load_model(tmp_path / "saved", **operators)
     assert loaded.config == model.config
     series = wave(LENGTH)
     assert_equal(loaded.predict([series], TASK)[0], model.predict([series], TASK)[0])

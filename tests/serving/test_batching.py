@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecast.core.errors import DeadlinePassed, Draining, QueueFull
+from forecast.core.errors import DeadlinePassed, Draining, QueueFull, RemoteUnavailable
 from forecast.serving.batching import Batcher
 
 PATIENCE_S = 10.0
@@ -214,3 +214,18 @@ def test_whatever_is_asked_every_caller_gets_their_own_answer(requests, max_batc
             assert future.result(PATIENCE_S).results == [2 * item for _, item in one]
     batcher.close()
     assert batcher.waiting == 0
+
+
+def test_what_is_no_items_fault_fails_the_whole_batch_after_one_call():
+    calls = []
+
+    def run(key, items):
+        calls.append(list(items))
+        raise RemoteUnavailable("the service is away")
+
+    batcher = Batcher(run, max_batch=8, max_queue=8)
+    future = batcher.submit(["k"] * 4, [1, 2, 3, 4], timeout_s=10)
+    with pytest.raises(RemoteUnavailable):
+        future.result(10)
+    batcher.close()
+    assert calls == [[1, 2, 3, 4]]

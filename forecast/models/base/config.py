@@ -1,7 +1,7 @@
 """What a caller may set: of a model when it is loaded or trained, and in each request."""
 
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -33,9 +33,13 @@ class ModelConfig(BaseModel):
         context_length: the most past steps used; None for all the model can use.
         horizon: the horizon of a request that names none.
         batch_size: the most series, or training windows, of one call of the model.
+        operator_fields: names of the fields that only the operator of a deployment sets, such
+            as a key; no caller does, and no file of weights. They are never saved or shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    operator_fields: ClassVar[frozenset[str]] = frozenset()
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda|mps)(:\d+)?$")
     context_length: int | None = Field(None, ge=1, le=1_000_000)

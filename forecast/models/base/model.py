@@ -224,7 +224,12 @@ class BaseTimeSeriesModel(MetricsMixin):
             BadData: the folder holds another model, or a format this version cannot read.
         """
         found = saved.read(path, cls.spec.model_id) if path is not None else saved.Saved()
-        model = cls(cls.spec.config(**(found.config | overrides)))
+        kept = {
+            name: value
+            for name, value in found.config.items()
+            if name not in cls.spec.config.operator_fields
+        }
+        model = cls(cls.spec.config(**(kept | overrides)))
         if found.weights is not None:
             model._load_model_weights(found.weights)
         model.training_ = found.training

@@ -1,0 +1,1 @@
+"""TimeGPT, a model that its makers run: what is forecast leaves this machine."""
