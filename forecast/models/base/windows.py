@@ -58,10 +58,12 @@ class Windows:
         horizon: int,
         stride: int = 1,
         known_ahead: Sequence[str] = (),
+        least_context: int | None = None,
     ) -> None:
         self.context_length = context_length
         self.horizon = horizon
-        self._targets = [_padded(one.target, context_length + horizon) for one in series]
+        self._before = max(0, context_length - least_context) if least_context else 0
+        self._targets = [self._pad(one.target) for one in series]
         self._past_names = sorted({name for one in series for name in one.past_covariates})
         self._known = [self._place_of(name) for name in known_ahead]
         self._covariates = [self._stack(one) for one in series]
@@ -139,7 +141,15 @@ class Windows:
     def _stack(self, series: Series) -> FloatArray:
         rows = [series.past_covariates[name] for name in self._past_names]
         stacked = np.array(rows, dtype=float).reshape(len(rows), series.length)  # [K, T]
-        return _padded(stacked, self.context_length + self.horizon)
+        return self._pad(stacked)
+
+    def _pad(self, values: FloatArray) -> FloatArray:
+        """Put NaN before [., T]: as much as the windows reach back, and at least one window."""
+        lacking = self.context_length + self.horizon - values.shape[1]
+        before = max(self._before, lacking)
+        if before <= 0:
+            return values
+        return np.pad(values, ((0, 0), (before, 0)), constant_values=np.nan)
 
     def _find(self, stride: int) -> npt.NDArray[np.int64]:
         length = self.context_length + self.horizon
@@ -161,11 +171,3 @@ class Windows:
                 f" steps of context and in {self.horizon} steps after them"
             )
         return index
-
-
-def _padded(values: FloatArray, least: int) -> FloatArray:
-    """Pad [., T] with NaN at the start, to at least so many steps."""
-    lacking = least - values.shape[1]
-    if lacking <= 0:
-        return values
-    return np.pad(values, ((0, 0), (lacking, 0)), constant_values=np.nan)

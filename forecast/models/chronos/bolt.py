@@ -8,12 +8,14 @@ import torch
 from chronos.chronos_bolt import ChronosBoltModelForForecasting
 
 from forecast.core.types import Forecast, ForecastTask, Series
+from forecast.models.base.torch_training import Batch
 from forecast.models.chronos.network import (
     LONGEST_UNROLL,
     Network,
     float32,
     left_padded,
     median_of,
+    with_gaps,
 )
 from forecast.models.chronos.spec import SPEC
 
@@ -50,6 +52,14 @@ class BoltNetwork(Network):
             Forecast(mean[None], levels[None], self.levels, warnings)
             for mean, levels in zip(means, quantiles, strict=True)
         ]
+
+    def loss(self, module: Any, batch: Batch) -> torch.Tensor:
+        answer = module(
+            context=with_gaps(batch.past, batch.past_observed)[:, 0],
+            target=with_gaps(batch.future, batch.future_observed)[:, 0],
+        )
+        loss: torch.Tensor = answer.loss
+        return loss
 
     def _unroll(self, context: torch.Tensor, horizon: int) -> torch.Tensor:
         """Forecast whole blocks until they hold `horizon` steps: [N, Q, steps].

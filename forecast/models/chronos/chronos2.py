@@ -9,7 +9,8 @@ import torch
 from chronos.chronos2 import Chronos2Model
 
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.chronos.covariates import rows
+from forecast.models.base.torch_training import Batch
+from forecast.models.chronos.covariates import rows, training_rows
 from forecast.models.chronos.network import Network, left_padded, median_of
 from forecast.models.chronos.spec import SPEC
 
@@ -48,6 +49,20 @@ class Chronos2Network(Network):
             own = quantiles[first : first + series.num_channels]  # [C, Q, H]
             forecasts.append(Forecast(own[:, median], own, self.levels))
         return forecasts
+
+    def loss(self, module: Any, batch: Batch) -> torch.Tensor:
+        context, future, target = training_rows(batch)  # [B, R, .]
+        windows, rows = context.shape[:2]
+        groups = torch.arange(windows, device=context.device).repeat_interleave(rows)
+        answer = module(
+            context=context.flatten(0, 1),
+            group_ids=groups,
+            future_covariates=future.flatten(0, 1),
+            future_target=target.flatten(0, 1),
+            num_output_patches=-(-future.shape[-1] // self.shared_block),
+        )
+        loss: torch.Tensor = answer.loss
+        return loss
 
     def _forward(
         self, context: torch.Tensor, future: torch.Tensor, sizes: torch.Tensor

@@ -7,60 +7,68 @@ from typing import Self
 
 import numpy as np
 import torch
+from torch import nn
 
-from forecast.core.errors import BadData, InvalidRequest, ModelNotReady
+from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import Forecast, ForecastTask, Series, is_categorical
+from forecast.models.base.checks import check_training_series
 from forecast.models.base.config import ModelConfig
-from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.torch_device import resolve_device
+from forecast.models.base.distributed import DistributedMixin
+from forecast.models.base.lora import LoraMixin
+from forecast.models.base.torch_model import TorchModel
+from forecast.models.base.torch_training import Batch
+from forecast.models.base.windows import Windows
 from forecast.models.chronos.checkpoint import load_network
+from forecast.models.chronos.covariates import for_training
 from forecast.models.chronos.network import Network, chunks
-from forecast.models.chronos.spec import SPEC, ChronosOptions
+from forecast.models.chronos.spec import SPEC, ChronosConfig, ChronosOptions
 from forecast.models.chronos.tiny import WRITERS
 from forecast.models.spec import Capabilities
 
 _LARGEST = 1e18  # its square, in the scaling, is still a float32
+_TRAINED_HORIZON = 64  # where no horizon is set: the block of the authors' smaller networks
 _SAMPLING = ("temperature", "top_k", "top_p")
 
 
-class ChronosModel(BaseTimeSeriesModel):
+class ChronosModel(DistributedMixin, LoraMixin, TorchModel):
     """Whichever kind of Chronos the checkpoint's config.json says it is.
 
     A call holds at most `config.batch_size` rows; a row is a channel or a covariate.
     """
 
     spec = SPEC
+    config: ChronosConfig
+    lora_targets = ("q", "k", "v", "o")
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__(config)
-        self._network: Network | None = None
-
-    def _find_device(self) -> str:
-        return str(resolve_device(self.config.device))
+        self._forecaster: Network | None = None
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._network.capabilities if self._network else self.spec.capabilities
+        return self.forecaster.capabilities if self._forecaster else self.spec.capabilities
 
     def shared_horizon(self, horizon: int) -> int:
-        block = self.network.shared_block
+        block = self.forecaster.shared_block
         return -(-horizon // block) * block
 
     @property
-    def network(self) -> Network:
-        """The loaded checkpoint.
+    def forecaster(self) -> Network:
+        """The loaded or trained network as what forecasts with it.
 
         Raises:
             ModelNotReady: none is loaded.
         """
-        if self._network is None:
-            raise ModelNotReady("this model holds no weights; load a checkpoint first")
-        return self._network
+        network, found = self.network, self._forecaster
+        assert found is not None
+        if found.module is not network:  # it was trained since
+            found = self._forecaster = type(found)(network)
+        return found
 
     def check(self, series: Series, task: ForecastTask) -> None:
         super().check(series, task)
         _check_size(series)
-        if not self.network.samples:
+        if not self.forecaster.samples:
             _refuse_sampling(task.options)
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
@@ -68,14 +76,38 @@ class ChronosModel(BaseTimeSeriesModel):
             return [
                 forecast
                 for part in chunks(batch, self.config.batch_size)
-                for forecast in self.network.predict(part, task)
+                for forecast in self.forecaster.predict(part, task)
             ]
 
+    def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
+        network: nn.Module = self.network
+        return network
+
+    def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+        return self.forecaster.loss(network, batch)
+
+    def _windows(self, series: Sequence[Series]) -> Windows:
+        """Cut windows of every length of context from the horizon on, as the authors do."""
+        forecaster = self.forecaster
+        check_training_series(series, forecaster.capabilities)
+        prepared, known = for_training(series, self.config.known_ahead)
+        horizon = min(self.config.horizon or _TRAINED_HORIZON, forecaster.block)
+        longest = max(one.length for one in series)
+        return Windows(
+            prepared,
+            context_length=min(self.max_context, max(longest - horizon, 1)),
+            horizon=horizon,
+            stride=self.config.stride,
+            known_ahead=known,
+            least_context=horizon,
+        )
+
     def _save_model_weights(self, path: Path) -> None:
-        self.network.module.save_pretrained(path)
+        self.network.save_pretrained(path)
 
     def _load_model_weights(self, path: Path) -> None:
-        self._network = load_network(path, torch.device(self.device))
+        self._forecaster = load_network(path, torch.device(self.device))
+        self.model_ = self._forecaster.module
 
     @classmethod
     def tiny(cls, variant: str = "bolt") -> Self:

@@ -10,6 +10,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from forecast.core.types import CovariateArray, Forecast, ForecastTask, Series
+from forecast.models.base.torch_training import Batch
 from forecast.models.spec import Capabilities
 
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar a load
@@ -48,6 +49,14 @@ class Network(ABC):
     @abstractmethod
     def predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         """Forecast series that hold only usable covariates, in float32."""
+
+    @abstractmethod
+    def loss(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Give the authors' training loss of a batch: a scalar.
+
+        Args:
+            module: what is trained: this module, one like it, or one that wraps it.
+        """
 
     def warnings(self, horizon: int) -> tuple[str, ...]:
         """Say what the caller should know of a forecast of `horizon` steps."""
@@ -90,6 +99,11 @@ def left_padded(rows: Sequence[Array32]) -> torch.Tensor:
         padded[first : first + len(row), padded.shape[1] - row.shape[1] :] = row
         first += len(row)
     return torch.from_numpy(padded)
+
+
+def with_gaps(values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """Put NaN where nothing is observed, as the authors' networks read it."""
+    return values.masked_fill(~observed, torch.nan)
 
 
 def median_of(levels: Sequence[float]) -> int:

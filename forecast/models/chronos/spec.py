@@ -2,8 +2,20 @@
 
 from pydantic import Field
 
-from forecast.models.base.config import ModelOptions
+from forecast.models.base.config import ModelOptions, TrainingBackend
+from forecast.models.base.tuning_config import TuningConfig
 from forecast.models.spec import Capabilities, License, ModelSpec
+
+
+class ChronosConfig(TuningConfig):
+    """How Chronos is fine-tuned.
+
+    Attributes:
+        known_ahead: covariates known for the future, beside those whose training series come
+            with future values; of Chronos-2 only, as all covariates are.
+    """
+
+    known_ahead: tuple[str, ...] = ()
 
 
 class ChronosOptions(ModelOptions):
@@ -35,6 +47,8 @@ SPEC = ModelSpec(
     model="forecast.models.chronos.model:ChronosModel",
     weights="hf:amazon/chronos-bolt-small@main",
     capabilities=Capabilities(  # of the three kinds together; a checkpoint narrows them
+        fine_tunable=True,
+        lora=True,
         multivariate=True,
         past_covariates=True,
         future_covariates=True,
@@ -49,6 +63,8 @@ SPEC = ModelSpec(
         "https://github.com/amazon-science/chronos-forecasting/blob/main/LICENSE",
     ),
     extra="chronos",
+    config=ChronosConfig,
     options=ChronosOptions,
+    training_backend=TrainingBackend.PYTORCH,
     variants=("bolt", "t5", "chronos2"),
 )

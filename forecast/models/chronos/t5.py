@@ -19,11 +19,14 @@ from transformers.modeling_outputs import BaseModelOutput
 from forecast.core.errors import BadData
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.model import options_of
-from forecast.models.chronos.network import LONGEST_UNROLL, Network, float32
+from forecast.models.base.torch_training import Batch
+from forecast.models.chronos.network import LONGEST_UNROLL, Network, float32, with_gaps
 from forecast.models.chronos.spec import SPEC, ChronosOptions
 
 PATHS_AT_ONCE = 32
 """Paths decoded together: each keeps keys and values of the whole context in memory."""
+
+_NO_LABEL = -100  # what cross-entropy leaves out
 
 Draw = Callable[[torch.Tensor], torch.Tensor]
 
@@ -60,6 +63,22 @@ class T5Network(Network):
 
     def predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         return [self._forecast(series, task) for series in batch]
+
+    def loss(self, module: Any, batch: Batch) -> torch.Tensor:
+        """Cross-entropy of the tokens of the future, scaled by the context as it is."""
+        past = with_gaps(batch.past, batch.past_observed)[:, 0].cpu()
+        future = with_gaps(batch.future, batch.future_observed)[:, 0].cpu()
+        ids, mask, scale = self.tokenizer.context_input_transform(past)
+        lacking = self.block - future.shape[-1]  # labels are of this one length
+        future = torch.nn.functional.pad(future, (0, lacking), value=torch.nan)
+        labels, is_label = self.tokenizer.label_input_transform(future, scale)
+        device = batch.past.device
+        loss: torch.Tensor = module(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            labels=labels.masked_fill(~is_label, _NO_LABEL).to(device),
+        ).loss
+        return loss
 
     def _forecast(self, series: Series, task: ForecastTask) -> Forecast:
         context = torch.from_numpy(float32(series.target))  # [1, T]

@@ -114,7 +114,7 @@ def test_half_precision_weights_are_widened(folder):
     narrow = {name: tensor.to(torch.bfloat16) for name, tensor in weights.items()}
     save_file(narrow, folder / "model.safetensors", metadata={"format": "pt"})
     edit_config(folder, dtype="bfloat16")
-    module = ChronosModel.load_model(folder, device="cpu").network.module
+    module = ChronosModel.load_model(folder, device="cpu").network
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
     assert torch.get_default_dtype() == torch.float32
 
@@ -137,5 +137,5 @@ def test_a_real_size_checkpoint_has_the_published_number_of_weights(tmp_path):
     assert set(BOLT_SIZES) == {"tiny", "mini", "small", "base"}
     write_bolt(tmp_path, "tiny")
     model = ChronosModel.load_model(tmp_path, device="cpu")
-    count = sum(parameter.numel() for parameter in model.network.module.parameters())
+    count = sum(parameter.numel() for parameter in model.network.parameters())
     assert round(count / 1e6, 2) == 8.65

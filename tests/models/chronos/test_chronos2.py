@@ -125,13 +125,13 @@ def test_the_answer_depends_on_the_patches_of_the_future_so_only_those_are_share
 def test_a_call_holds_no_more_rows_than_the_batch_size(folders, chronos2, monkeypatch):
     small = ChronosModel.load_model(folders["chronos2"], device="cpu", batch_size=7)
     rows = []
-    forward = small.network.module.forward
+    forward = small.network.forward
 
     def counted(context, **rest):
         rows.append(len(context))
         return forward(context=context, **rest)
 
-    monkeypatch.setattr(small.network.module, "forward", counted)
+    monkeypatch.setattr(small.network, "forward", counted)
     batch = [with_covariates(walk(40, seed=seed), 4) for seed in range(3)]  # of 4 rows each
     batch.append(with_covariates(walk(40, channels=9), 4))  # of 12
     task = ForecastTask(4)

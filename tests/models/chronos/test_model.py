@@ -15,7 +15,7 @@ TASK = ForecastTask(12)
 
 
 def test_a_checkpoint_says_itself_which_kind_it_is(models):
-    names = {kind: type(model.network).__name__ for kind, model in models.items()}
+    names = {kind: type(model.forecaster).__name__ for kind, model in models.items()}
     assert names == {"t5": "T5Network", "bolt": "BoltNetwork", "chronos2": "Chronos2Network"}
 
 
