@@ -1,0 +1,1 @@
+"""TinyTimeMixers of IBM."""
