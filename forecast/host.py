@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from forecast.logs import configure_logging
-from forecast.machine import set_library_variables
+from forecast.machine import cores, set_library_variables
 from forecast.server import Server, stop_with_parent, tcp_socket, unix_socket
+from forecast.serving.cores import CoreBoard
 from forecast.settings import Settings, read_settings
 
 
@@ -18,15 +19,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         settings = read_settings(address=asked.address, port=asked.port)
         model_id = asked.model_id or settings.model_name
-        run(settings, model_id, asked.socket, exit_with_parent=asked.exit_with_parent)
+        board = CoreBoard(asked.cores, slot=asked.slot, cores=cores()) if asked.cores else None
+        run(settings, model_id, asked.socket, board, exit_with_parent=asked.exit_with_parent)
     except (ValueError, OSError) as error:
         sys.exit(f"forecast-host: {error}")
 
 
 def run(
-    settings: Settings, model_id: str, socket: Path | None = None, *, exit_with_parent: bool = False
+    settings: Settings,
+    model_id: str,
+    socket: Path | None = None,
+    board: CoreBoard | None = None,
+    *,
+    exit_with_parent: bool = False,
 ) -> None:
     """Serve one model on a Unix socket, or on the address and port of the settings.
+
+    Args:
+        board: shares the cores with the other replicas of the model.
 
     Raises:
         ValueError: there is no such model.
@@ -42,7 +52,7 @@ def run(
     # Only now, for the libraries that this imports read the environment as they are imported.
     from forecast.wiring import host_app
 
-    app = host_app(settings, model_id, needs_key=socket is None)
+    app = host_app(settings, model_id, board, needs_key=socket is None)
     listening = unix_socket(socket) if socket else tcp_socket(settings.address, settings.port)
     server = Server(app, settings.shutdown_s)
     if exit_with_parent:
@@ -54,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="forecast-host", description=__doc__)
     parser.add_argument("model_id", nargs="?", help="the model to hold; MODEL_NAME otherwise")
     parser.add_argument("--socket", type=Path, help="listen on this Unix socket, without keys")
+    parser.add_argument("--cores", type=Path, help="file on which replicas share the cores")
+    parser.add_argument("--slot", type=int, default=0, help="the place of this replica in it")
     parser.add_argument("--address", help="listen on this address")
     parser.add_argument("--port", type=int, help="listen on this port")
     parser.add_argument(

@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from forecast import __version__
 from forecast.api.app import Lifespan, create_app
+from forecast.api.job_routes import Training
 from forecast.api.options import ApiOptions
 from forecast.core.errors import ForecastError
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
 from forecast.keys import kept_key
-from forecast.machine import cores, has_gpu
+from forecast.machine import cores, has_gpu, set_library_variables
 from forecast.models import MODEL_REGISTRY
 from forecast.models.spec import ModelSpec
 from forecast.serving.channel import RemoteHost
 from forecast.serving.children import ChildHost
+from forecast.serving.cores import CoreBoard
 from forecast.serving.hosts import Call, Host, Operation
 from forecast.serving.inline import InlineHost
 from forecast.serving.registry import HostRegistry
@@ -30,6 +33,8 @@ from forecast.serving.supervisor import ChildOptions
 from forecast.settings import Settings
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
+from forecast.training.jobs import TrainingJobs, TrainingOptions
+from forecast.training.process import ProcessOptions
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +57,13 @@ def gateway_app(settings: Settings, environment: Mapping[str, str]) -> FastAPI:
     )
     preload = tuple(model_id for model_id in settings.preload if model_id in specs)
     options = _options(settings, _keys(settings), preload)
-    return create_app(hosts, options, _lifespan(hosts, preload))
+    training = _training(settings, environment)
+    return create_app(hosts, options, _lifespan(hosts, preload, training.jobs), training)
 
 
-def host_app(settings: Settings, model_id: str, *, needs_key: bool) -> FastAPI:
+def host_app(
+    settings: Settings, model_id: str, board: CoreBoard | None = None, *, needs_key: bool
+) -> FastAPI:
     """Build the host of one model, held in this process.
 
     Args:
@@ -65,7 +73,7 @@ def host_app(settings: Settings, model_id: str, *, needs_key: bool) -> FastAPI:
         ValueError: there is no such model.
     """
     _check_names("the model", [model_id], MODEL_REGISTRY)
-    hosts = HostRegistry({model_id: _inline(MODEL_REGISTRY[model_id], settings)})
+    hosts = HostRegistry({model_id: _inline(MODEL_REGISTRY[model_id], settings, board)})
     preload = (model_id,) if model_id in settings.preload else ()
     keys = _keys(settings) if needs_key else ()
     return create_app(hosts, _options(settings, keys, preload), _lifespan(hosts, preload))
@@ -108,13 +116,14 @@ def _host(spec: ModelSpec, settings: Settings, environment: Mapping[str, str]) -
     return ChildHost(spec, _child_options(spec, settings, environment))
 
 
-def _inline(spec: ModelSpec, settings: Settings) -> InlineHost:
+def _inline(spec: ModelSpec, settings: Settings, board: CoreBoard | None = None) -> InlineHost:
     service = ModelService(
         spec,
         _sources(settings),
         QueueLimits(max_queue=settings.max_queue, drain_s=settings.shutdown_s),
         accept_license=bool({spec.model_id, "all"} & set(settings.accept_licenses)),
         operator_config=_operator_config(spec, settings),
+        board=board,
     )
     return InlineHost(service, RequestReader(_data_policy(settings)))
 
@@ -125,6 +134,34 @@ def _operator_config(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
         name: getattr(settings, f"{spec.model_id}_{name}") for name in spec.config.operator_fields
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _training(settings: Settings, environment: Mapping[str, str]) -> Training:
+    policy = _data_policy(settings)
+    variables = dict(environment)
+    set_library_variables(variables, settings.training_threads)
+
+    def process(spec: ModelSpec) -> ProcessOptions:
+        operator = _operator_config(spec, settings)
+        return ProcessOptions(
+            python=interpreter_of(spec, settings),
+            environment=variables,
+            operator_config={
+                name: value.get_secret_value() if isinstance(value, SecretStr) else value
+                for name, value in operator.items()
+            },
+        )
+
+    options = TrainingOptions(
+        folder=settings.home / "jobs",
+        models=settings.models_folder,
+        process=process,
+        accepted_licenses=settings.accept_licenses,
+        at_once=settings.training_jobs,
+        max_waiting=settings.training_queue,
+        limit_s=settings.training_limit_s,
+    )
+    return Training(TrainingJobs(options, _sources(settings)), policy)
 
 
 def _data_policy(settings: Settings) -> DataPolicy:
@@ -211,18 +248,24 @@ def _options(settings: Settings, keys: tuple[str, ...], preload: tuple[str, ...]
     )
 
 
-def _lifespan(hosts: HostRegistry, preload: tuple[str, ...]) -> Lifespan:
+def _lifespan(
+    hosts: HostRegistry, preload: tuple[str, ...], jobs: TrainingJobs | None = None
+) -> Lifespan:
     """Start the hosts, load what is wanted from the start, and close them in the end."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001 -- FastAPI passes it
         await hosts.start()
+        if jobs is not None:
+            await jobs.start()
         loading = [asyncio.create_task(_load(hosts[model_id])) for model_id in preload]
         try:
             yield
         finally:
             for task in loading:
                 task.cancel()
+            if jobs is not None:
+                await jobs.close()
             await hosts.close()
 
     return lifespan

@@ -13,7 +13,7 @@ from forecast.core.errors import MissingLibrary, ModelBusy, ModelNotReady
 from forecast.models.spec import ModelSpec
 from forecast.serving.channel import NotConnected
 from forecast.serving.hosts import Answer, Call, Operation
-from forecast.serving.supervisor import Child, ChildOptions
+from forecast.serving.supervisor import Child, ChildOptions, Place
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,10 @@ class ChildHost:
         # A short path of our own: a Unix socket's may have no more than 107 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="forecast-"))
         count = min(self._options.replicas, self.spec.max_replicas)
+        board = self._folder / "cores"
+        board.write_bytes(bytes(count))
         self._children = [
-            Child(self.spec, self._folder / f"{number}.sock", self._options)
-            for number in range(count)
+            Child(self.spec, Place(board, slot), self._options) for slot in range(count)
         ]
         if self._is_wanted:
             self._background = asyncio.create_task(self._start_children())

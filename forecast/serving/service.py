@@ -23,6 +23,7 @@ from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.model import BaseTimeSeriesModel, BatchKey
 from forecast.models.spec import ModelSpec
 from forecast.serving.batching import Batcher, Outcome
+from forecast.serving.cores import CoreBoard
 from forecast.store.sources import ResolvedSource, SourceResolver
 
 log = logging.getLogger(__name__)
@@ -107,15 +108,18 @@ class ModelService:
         *,
         accept_license: bool = False,
         operator_config: Mapping[str, Any] | None = None,
+        board: CoreBoard | None = None,
     ) -> None:
         """Hold nothing yet.
 
         Args:
+            board: shares the cores with other replicas of the model; None where there are none.
             operator_config: fields of the model's configuration that only the operator sets.
         """
         self.spec = spec
         self._operator_config = dict(operator_config or {})
         self._sources = sources
+        self._board = board
         self._limits = limits or QueueLimits()
         self._accept_license = accept_license
         self._changing = threading.Lock()
@@ -267,12 +271,21 @@ class ModelService:
             resolved.path if resolved else None, **request.config, **self._operator_config
         )
         batcher: Batcher[BatchKey, Series, Forecast] = Batcher(
-            lambda key, batch: model.predict(batch, key.task),
+            partial(self._predict, model),
             max_batch=model.config.batch_size,
             max_queue=self._limits.max_queue,
             name=self.spec.model_id,
         )
         return _Loaded(model, batcher, request), resolved
+
+    def _predict(
+        self, model: BaseTimeSeriesModel, key: BatchKey, batch: Sequence[Series]
+    ) -> list[Forecast]:
+        if self._board is None:
+            return model.predict(batch, key.task)
+        with self._board.claim() as cores:
+            model.use_cores(cores)
+            return model.predict(batch, key.task)
 
     def _unload(self, loaded: _Loaded) -> None:
         loaded.batcher.close(drain_s=self._limits.drain_s)

@@ -48,12 +48,30 @@ class ChildOptions:
     max_call_s: float = 900.0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a child stands among the replicas of its model.
+
+    Attributes:
+        board: the file on which they tell each other how many cores they use.
+        slot: its number.
+    """
+
+    board: Path
+    slot: int
+
+    @property
+    def socket(self) -> Path:
+        return self.board.with_name(f"{self.slot}.sock")
+
+
 class Child:
     """One process that holds the model: started, watched, and restarted after a crash."""
 
-    def __init__(self, spec: ModelSpec, socket: Path, options: ChildOptions) -> None:
+    def __init__(self, spec: ModelSpec, place: Place, options: ChildOptions) -> None:
         self._spec = spec
-        self._socket = socket
+        self._place = place
+        self._socket = place.socket
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -63,7 +81,7 @@ class Child:
         self.channel = Channel(
             spec.model_id,
             "http://host",
-            connector=aiohttp.UnixConnector(str(socket), limit=options.max_connections),
+            connector=aiohttp.UnixConnector(str(place.socket), limit=options.max_connections),
             max_call_s=options.max_call_s,
         )
 
@@ -163,6 +181,10 @@ class Child:
             "--socket",
             str(self._socket),
             "--exit-with-parent",
+            "--cores",
+            str(self._place.board),
+            "--slot",
+            str(self._place.slot),
             stdin=asyncio.subprocess.PIPE,
             env={**self._options.environment, **_thread_limits(self._options.threads)},
         )

@@ -105,6 +105,9 @@ class BaseTimeSeriesModel(MetricsMixin):
         """
         return horizon
 
+    def use_cores(self, count: int) -> None:
+        """Run the next calls on so many cores; heard by families whose library can be told."""
+
     def close(self) -> None:
         """Give back what garbage collection does not: processes, connections."""
 

@@ -15,7 +15,7 @@ from forecast.models.base.config import TrainingConfig
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.optimization import Optimization
 from forecast.models.base.randomness import seeded
-from forecast.models.base.torch_device import resolve_device
+from forecast.models.base.torch_device import resolve_device, use_threads
 from forecast.models.base.torch_training import Batch, Training
 from forecast.models.base.training import OnProgress, TrainingResult
 from forecast.models.base.windows import Windows
@@ -34,6 +34,9 @@ class TorchModel(BaseTimeSeriesModel):
 
     def _find_device(self) -> str:
         return str(resolve_device(self.config.device))
+
+    def use_cores(self, count: int) -> None:
+        use_threads(count)
 
     @property
     def network(self) -> Any:
