@@ -213,7 +213,7 @@ def test_weights_that_need_a_source_say_what_is_wrong_with_it(client):
     assert outside.status_code == 403
     state = client.get("/forecast/v1/chronos/status").json()
     assert (state["model_status"], "local:" in state["details"]) == ("uninitialized", True)
-    assert client.get("/health").json()["status"] == "ok"
+    assert client.get("/health").json()["status"] == "healthy"
     missing = client.post(path, json={"source": "local:nothing"})
     assert missing.status_code == 404
     assert client.get("/health").json()["status"] == "degraded"
