@@ -215,7 +215,7 @@ def interpreter_of(spec: ModelSpec, settings: Settings) -> Path:
         return chosen
     if spec.environment == "shared":
         return Path(sys.executable)
-    shared = Path(sys.prefix)
+    shared = Path(sys.prefix).resolve()
     return shared.with_name(f"{shared.name}-{spec.environment}") / "bin" / "python"
 
 

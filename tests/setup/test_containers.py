@@ -58,7 +58,7 @@ def test_the_image_runs_as_nobody_special_and_holds_no_secret():
     text = (ROOT / "Dockerfile.forecast").read_text()
     assert re.search(r"^USER forecast$", text, re.MULTILINE)
     assert re.search(r"^HEALTHCHECK", text, re.MULTILINE)
-    assert re.search(r'^CMD \["forecast-gateway"\]$', text, re.MULTILINE)
+    assert re.search(r'^CMD \["python", "-m", "forecast.main"\]$', text, re.MULTILINE)
     assert not re.search(r"(API_KEY|TOKEN|PASSWORD)\s*=", text)
 
 
