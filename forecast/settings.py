@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     )
 
     local_roots: Paths = Field(
-        (), description="Folders that `local:` sources may read; `<home>/models` where empty."
+        (), description="Folders that `local:` sources may read, besides `<home>/models`."
     )
     hf_endpoint: str | None = Field(
         None,
@@ -214,6 +214,17 @@ class Settings(BaseSettings):
         65_536, ge=0, description="Answers from this size on are compressed; 0 never."
     )
 
+    training_jobs: int = Field(1, ge=1, le=64, description="Trainings that run at a time.")
+    training_queue: int = Field(
+        16, ge=0, le=10_000, description="Trainings that may wait; then 429."
+    )
+    training_limit_s: float = Field(
+        86_400.0, gt=0, le=31_536_000, description="Longest that a training may run."
+    )
+    training_threads: int = Field(
+        0, ge=0, le=1024, description="Threads of a training; 0 for one a core."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged."
     )
@@ -227,7 +238,12 @@ class Settings(BaseSettings):
 
     @property
     def local_folders(self) -> tuple[Path, ...]:
-        return self.local_roots or (self.home / "models",)
+        return (*self.local_roots, self.models_folder)
+
+    @property
+    def models_folder(self) -> Path:
+        """Folder that trained models are written to."""
+        return self.home / "models"
 
     @property
     def data_folders(self) -> tuple[Path, ...]:

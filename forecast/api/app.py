@@ -14,6 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from forecast.api.discovery import discovery_router
 from forecast.api.forecast_routes import forecast_router
 from forecast.api.health import health_router
+from forecast.api.job_routes import Training, job_router, training_router
 from forecast.api.middleware import BodyLimit, DrainGate, Edge, Lifecycle
 from forecast.api.model_routes import router_of
 from forecast.api.model_switch import ModelSwitch
@@ -39,7 +40,10 @@ Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 
 def create_app(
-    hosts: Mapping[str, Host], options: ApiOptions, lifespan: Lifespan | None = None
+    hosts: Mapping[str, Host],
+    options: ApiOptions,
+    lifespan: Lifespan | None = None,
+    training: Training | None = None,
 ) -> FastAPI:
     """Build the application. The same one is the gateway and, with one host, a host.
 
@@ -47,6 +51,7 @@ def create_app(
 
     Args:
         lifespan: what starts and closes the hosts; by default each is started and closed.
+        training: the jobs of this gateway; a host has none.
     """
     lifecycle = Lifecycle()
     app = FastAPI(
@@ -65,6 +70,10 @@ def create_app(
     app.include_router(discovery_router(hosts, options))
     app.include_router(forecast_router(hosts, options.aliases), prefix=PREFIX)
     routers = {model_id: router_of(host, PREFIX) for model_id, host in hosts.items()}
+    if training is not None:
+        app.include_router(job_router(training.jobs), prefix=PREFIX)
+        for model_id, host in hosts.items():
+            routers[model_id].include_router(training_router(host.spec, training, PREFIX))
     app.router.routes.insert(0, ModelSwitch(PREFIX, routers))
     routes = [*app.routes, *(route for router in routers.values() for route in router.routes)]
     # FastAPI's documented way to extend the document: replace the method on the instance.
@@ -135,6 +144,6 @@ def _handlers(hosts: Mapping[str, Host]) -> dict[int | type[Exception], Handler]
 def _not_found(path: str, hosts: Mapping[str, Host]) -> NotFound:
     """Tell an unknown model from a path that no model has."""
     model_id = path.removeprefix(f"{PREFIX}/").partition("/")[0]
-    if path.startswith(f"{PREFIX}/") and model_id not in {*hosts, "forecast", "models"}:
+    if path.startswith(f"{PREFIX}/") and model_id not in {*hosts, "forecast", "jobs", "models"}:
         return UnknownModel(f"no model {model_id!r} is served here; there are {', '.join(hosts)}")
     return NotFound("nothing is here; / links to what there is")

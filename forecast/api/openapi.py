@@ -22,6 +22,7 @@ from forecast.data.tables import TableRequest
 from forecast.data.uploads import UploadForm
 from forecast.serving.hosts import Host
 from forecast.serving.initialization import InitializationRequest
+from forecast.training.requests import SHAPES as TRAINING_SHAPES
 
 Schema = dict[str, Any]
 
@@ -108,6 +109,19 @@ def initialization_docs(model_id: str) -> Schema:
     }
 
 
+def training_docs(model_id: str) -> Schema:
+    """Describe `POST training` of a model; for the decorator of the route."""
+    shapes = [_ref(_name(model_id, shape)) for shape in TRAINING_SHAPES]
+    content = {"schema": {"anyOf": shapes}, "examples": examples.TRAININGS}
+    return {
+        "status_code": 202,
+        "responses": problems(400, 401, 403, 404, 413, 415, 422, 429, 500, 501, 502, 503),
+        "openapi_extra": {
+            "requestBody": {"required": True, "content": {"application/json": content}}
+        },
+    }
+
+
 def openapi_document(
     app: FastAPI,
     routes: Sequence[BaseRoute],
@@ -156,6 +170,7 @@ def _schemas(hosts: Mapping[str, Host], names: Sequence[str]) -> dict[str, Schem
     """
     models: list[type[BaseModel]] = [
         *_BODIES,
+        *TRAINING_SHAPES,
         ForecastResponse,
         NamedFileResponse,
         InitializationRequest,
@@ -175,6 +190,8 @@ def _schemas(hosts: Mapping[str, Host], names: Sequence[str]) -> dict[str, Schem
         for shape in _BODIES:
             own |= _with_own(schemas, shape, model_id, ("model_options", options))
         own |= _with_own(schemas, InitializationRequest, model_id, ("options", config))
+        for body in TRAINING_SHAPES:
+            own |= _with_own(schemas, body, model_id, ("config", config))
     for shape in _SHAPES:
         own[_name("any", shape)] = _routed(schemas[shape.__name__], names)
     return own

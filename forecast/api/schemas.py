@@ -124,3 +124,43 @@ class Check(Document):
 class ReadyDocument(Document):
     status: Literal["ready"]
     checks: dict[str, Check]
+
+
+JobStateName = Literal["pending", "running", "cancelling", "succeeded", "failed", "cancelled"]
+
+
+class JobErrorDocument(Document):
+    code: str
+    detail: str
+
+
+class JobDocument(Document):
+    """A job. `progress` is the last report of a training, such as its step and loss."""
+
+    id: str
+    kind: Literal["training"]
+    model_id: str
+    state: JobStateName
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    progress: dict[str, Any] | None
+    metrics: dict[str, float]
+    source: str | None = Field(
+        description="Of the trained model, for `initialization`, once it is there."
+    )
+    error: JobErrorDocument | None
+    warnings: list[str]
+
+
+class JobsDocument(Document):
+    jobs: list[JobDocument] = Field(description="Newest first.")
+    count: int
+
+
+class JobResultDocument(Document):
+    job_id: str
+    model_id: str
+    source: str = Field(description="Send it to `initialization` to load the trained model.")
+    metrics: dict[str, float]
+    training: dict[str, Any] = Field(description="The record that is kept with the model.")

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "forecast"
 FILES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))
 
 # From the bottom up; a layer imports its own and those below it.
-LAYERS = ("core", "models", "store", "data", "serving", "api")
+LAYERS = ("core", "models", "store", "data", "serving", "training", "api")
 COMPOSITION = {"settings", "keys", "logs", "machine", "server", "wiring", "main", "host"}
 READ_THE_ENVIRONMENT = {"settings.py", "main.py", "host.py"}
 WEB = {"fastapi", "starlette", "uvicorn"}
