@@ -16,7 +16,11 @@ from tests.docs.commands import commands_of, run
 from tests.fakes.hub import FakeHub
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "getting-started.md", ROOT / "docs" / "data-formats.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "getting-started.md",
+    ROOT / "docs" / "data-formats.md",
+]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
@@ -43,7 +47,9 @@ def test_every_call_works_as_it_stands(page, gateway, tmp_path):
 
 
 def test_the_pandas_script_works_as_it_stands(gateway, tmp_path):
-    (script,) = re.findall(r"^```python\n(.*?)^```$", PAGES[1].read_text(), re.DOTALL | re.MULTILINE)
+    (script,) = re.findall(
+        r"^```python\n(.*?)^```$", PAGES[1].read_text(), re.DOTALL | re.MULTILINE
+    )
     environment = {"FORECAST_URL": gateway, "FORECAST_KEY": KEY}
     printed = subprocess.run(
         [sys.executable, "-c", script],
@@ -63,3 +69,9 @@ def test_every_link_within_the_project_leads_somewhere(page):
         pytest.skip("not ours")
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_first_page_lists_every_model_with_its_page():
+    text = PAGES[0].read_text()
+    for model_id, spec in MODEL_REGISTRY.items():
+        assert f"[`{model_id}`]({spec.info['documentation']})" in text
