@@ -5,7 +5,7 @@ columns and the penalised intercept are those of the regressor route that TimesF
 (`timesfm.utils.xreg_lib`), whose authors describe it in the model's repository.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -96,7 +96,7 @@ def check_regression(series: Series, options: RegressionOptions, steps: int, pat
     if not series.future_covariates:
         return
     used = observed_part(series.last(steps))
-    columns = sum(1 for _ in _names(used)) + sum(
+    columns = len(used.future_covariates) + sum(
         len(np.unique(used.past_covariates[name])) for name in _categorical(used)
     )
     if columns > MAX_COLUMNS:
@@ -149,17 +149,6 @@ def forecast_with_covariates(
     return [each.astype(np.float32) for each in heads]
 
 
-def static_warnings(series: Series) -> tuple[str, ...]:
-    """Say that what never changes within a series explains nothing within it."""
-    if not series.static_covariates:
-        return ()
-    listed = ", ".join(sorted(series.static_covariates))
-    return (
-        f"static covariates {listed} do not inform this forecast: covariates are regressed"
-        " within each series, where a static one never changes",
-    )
-
-
 def _rest_forecast(
     batch: Sequence[Series], horizon: int, ridge: float, decode: Decode
 ) -> list[FloatArray]:
@@ -189,7 +178,7 @@ def _errors_explained(
 
 
 def fit(series: Series, target: FloatArray, horizon: int, ridge: float) -> Fit:
-    """Regress a target on the known-ahead and static covariates of its series.
+    """Regress a target on the known-ahead covariates of its series.
 
     beta = (X'X + ridge I)^+ X'y over the observed steps, y and the columns of X standardised
     over them; the intercept is penalised with the rest. Categories are one column each, less
@@ -218,8 +207,8 @@ def _design(series: Series, rows: Rows, horizon: int, *, drop_first: bool) -> Fl
         rows: [T], the past steps that standardise a column and name its categories.
     """
     blocks = [np.ones((len(rows) + horizon, 1))]
-    for name in _names(series):
-        values = _values(series, name, len(blocks[0]))
+    for name in sorted(series.future_covariates):
+        values = _values(series, name)
         known = values[: len(rows)][rows]
         if is_categorical(values):
             categories = np.unique(known)[int(drop_first) :]
@@ -230,20 +219,13 @@ def _design(series: Series, rows: Rows, horizon: int, *, drop_first: bool) -> Fl
     return np.concatenate(blocks, axis=1)
 
 
-def _names(series: Series) -> Iterator[str]:
-    yield from sorted(series.future_covariates)
-    yield from sorted(set(series.static_covariates) - set(series.future_covariates))
-
-
 def _categorical(series: Series) -> list[str]:
     futures = series.future_covariates
     return [name for name in futures if is_categorical(series.past_covariates[name])]
 
 
-def _values(series: Series, name: str, steps: int) -> CovariateArray:
+def _values(series: Series, name: str) -> CovariateArray:
     """Read a covariate over the T + H steps, complete."""
-    if name not in series.future_covariates:
-        return np.repeat(series.static_covariates[name], steps)
     if is_categorical(series.past_covariates[name]):
         return _joined(series, name)
     return _complete(series, name)

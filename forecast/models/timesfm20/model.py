@@ -2,28 +2,29 @@
 
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from transformers import TimesFmModelForPrediction
+from torch import nn
 
+from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
-from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.regression import (
     Decoded,
     check_regression,
     forecast_with_covariates,
     observed_part,
-    static_warnings,
 )
-from forecast.models.base.torch_device import resolve_device
+from forecast.models.base.timesfm_training import TunedTimesFM
+from forecast.models.base.windows import Windows
 from forecast.models.spec import Capabilities
-from forecast.models.timesfm20.frequency import frequency_class
+from forecast.models.timesfm20.frequency import HIGH, frequency_class
 from forecast.models.timesfm20.network import load, run
 from forecast.models.timesfm20.spec import SPEC, TimesFM20Options
 from forecast.models.timesfm20.tiny import write_tiny
@@ -38,14 +39,16 @@ class _Known(NamedTuple):
     frequency: int
 
 
-class TimesFM20Model(BaseTimeSeriesModel):
-    """Zero-shot forecasts with the nine deciles; covariates by a regression per series."""
+class TimesFM20Model(TunedTimesFM):
+    """Forecasts with the nine deciles; covariates by a regression per series."""
 
     spec = SPEC
-    network: TimesFmModelForPrediction
+    _trained_class = HIGH  # of the frequency of the series that are learned from
 
     @property
     def capabilities(self) -> Capabilities:
+        if self.model_ is None:
+            return self.spec.capabilities
         return replace(self.spec.capabilities, max_context=self.network.config.context_length)
 
     def shared_horizon(self, horizon: int) -> int:
@@ -74,7 +77,6 @@ class TimesFM20Model(BaseTimeSeriesModel):
             mean=heads[None, :, MEAN],
             quantiles=heads.T[None, 1:],
             quantile_levels=tuple(self.network.config.quantiles),
-            warnings=static_warnings(series),
         )
 
     def _decode(
@@ -124,11 +126,37 @@ class TimesFM20Model(BaseTimeSeriesModel):
         answer: FloatArray = past[len(past) - count :].cpu().numpy()
         return answer
 
+    def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
+        network: nn.Module = deepcopy(self.network).requires_grad_(True)
+        return network
+
+    def _after_training(self, network: nn.Module) -> nn.Module:
+        return super()._after_training(network).requires_grad_(False)
+
+    def _windows(self, series: Sequence[Series]) -> Windows:
+        classes = {frequency_class(one.freq) for one in series}
+        if len(classes) > 1:
+            raise InvalidRequest(
+                "the series to learn from are of different classes of frequency (up to daily,"
+                " weekly and monthly, slower); train on those of one class"
+            )
+        (self._trained_class,) = classes
+        return super()._windows(series)
+
+    def _heads(self, network: Any, pasts: Sequence[torch.Tensor], context: int) -> torch.Tensor:
+        heads: torch.Tensor = network(
+            past_values=pasts,
+            freq=[self._trained_class] * len(pasts),
+            forecast_context_len=context,
+            truncate_negative=False,
+        ).full_predictions
+        return heads
+
     def _save_model_weights(self, path: Path) -> None:
         self.network.save_pretrained(path)
 
     def _load_model_weights(self, path: Path) -> None:
-        self.network = load(path, resolve_device(self.config.device))
+        self.model_ = load(path, torch.device(self.device))
 
     @classmethod
     def tiny(cls) -> Self:

@@ -4,7 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from forecast.models.base.config import TrainingBackend
 from forecast.models.base.regression import RegressionOptions
+from forecast.models.base.tuning_config import TuningConfig
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 MAX_CONTEXT = 2048
@@ -37,8 +39,9 @@ SPEC = ModelSpec(
     model="forecast.models.timesfm20.model:TimesFM20Model",
     weights="hf:google/timesfm-2.0-500m-pytorch@main",
     capabilities=Capabilities(
+        fine_tunable=True,
+        lora=True,
         future_covariates=True,
-        static_covariates=True,
         categorical_covariates=True,
         missing_values=True,
         max_context=MAX_CONTEXT,
@@ -48,5 +51,7 @@ SPEC = ModelSpec(
         "Apache-2.0", True, "https://github.com/google-research/timesfm/blob/master/LICENSE"
     ),
     extra="timesfm",
+    config=TuningConfig,
     options=TimesFM20Options,
+    training_backend=TrainingBackend.PYTORCH,
 )

@@ -2,27 +2,29 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from safetensors.torch import save_file
 from timesfm import ForecastConfig
+from torch import nn
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
-from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.regression import (
     Decoded,
     check_regression,
     forecast_with_covariates,
     observed_part,
-    static_warnings,
 )
-from forecast.models.base.torch_device import resolve_device
-from forecast.models.timesfm25.layout import read_tensors
+from forecast.models.base.timesfm_training import TunedTimesFM
+from forecast.models.base.torch_training import Batch
+from forecast.models.timesfm25.layout import read_tensors, to_native
 from forecast.models.timesfm25.network import Network, build
+from forecast.models.timesfm25.port import port_of
 from forecast.models.timesfm25.spec import (
     BLOCK,
     CONTEXT_LIMIT,
@@ -38,11 +40,13 @@ MEDIAN = 5  # of the ten heads: mean, then the nine deciles
 DECILES = tuple(decile / 10 for decile in range(1, 10))
 
 
-class TimesFM25Model(BaseTimeSeriesModel):
-    """Zero-shot forecasts with the nine deciles; covariates by a regression per series."""
+class TimesFM25Model(TunedTimesFM):
+    """Forecasts with the nine deciles; covariates by a regression per series.
+
+    The package's own network forecasts; its port to `transformers` is what is trained.
+    """
 
     spec = SPEC
-    network: Network
 
     def shared_horizon(self, horizon: int) -> int:
         """128 steps are made at once, and those before do not depend on those after."""
@@ -67,9 +71,9 @@ class TimesFM25Model(BaseTimeSeriesModel):
                 mean=each[None, :, 0],
                 quantiles=each.T[None, 1:],
                 quantile_levels=DECILES,
-                warnings=static_warnings(series) + _head_warnings(task.horizon, options),
+                warnings=_head_warnings(task.horizon, options),
             )
-            for series, each in zip(batch, heads, strict=True)
+            for each in heads
         ]
 
     def _decode(
@@ -77,11 +81,12 @@ class TimesFM25Model(BaseTimeSeriesModel):
     ) -> list[Decoded]:
         """Run the network on targets [T], each in the bucket of its own length."""
         window = CONTEXT_LIMIT - rounded_up(horizon, BLOCK)
+        forecaster = Network(self.network)
 
         def call(some: list[FloatArray], context: int) -> list[Decoded]:
             config = _compiled_for(context, horizon, options, backcast)
             with torch.inference_mode():
-                answers = self.network.run(some, horizon, config)
+                answers = forecaster.run(some, horizon, config)
             return [
                 Decoded(answer[-horizon:], _backcast(answer[:-horizon], target))
                 for answer, target in zip(answers, some, strict=True)
@@ -94,17 +99,45 @@ class TimesFM25Model(BaseTimeSeriesModel):
             self.config.batch_size,
         )
 
+    def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
+        network: nn.Module = port_of(self.network.state_dict())
+        return network
+
+    def _after_training(self, network: nn.Module) -> nn.Module:
+        trained = super()._after_training(network)
+        native: nn.Module = build(to_native(trained.state_dict()), torch.device(self.device))
+        return native
+
+    def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+        """Mirror half of the windows, because forecasts average a series with its mirror image."""
+        return super()._training_loss(network, mirrored(batch) if network.training else batch)
+
+    def _heads(self, network: Any, pasts: Sequence[torch.Tensor], context: int) -> torch.Tensor:
+        heads: torch.Tensor = network(
+            past_values=pasts,
+            forecast_context_len=context,
+            truncate_negative=False,
+            force_flip_invariance=False,
+        ).full_predictions
+        return heads
+
     def _save_model_weights(self, path: Path) -> None:
-        save_file(self.network.model.state_dict(), path / WEIGHTS_FILE)
+        save_file(self.network.state_dict(), path / WEIGHTS_FILE)
 
     def _load_model_weights(self, path: Path) -> None:
-        self.network = build(read_tensors(path), resolve_device(self.config.device))
+        self.model_ = build(read_tensors(path), torch.device(self.device))
 
     @classmethod
     def tiny(cls) -> Self:
         with tempfile.TemporaryDirectory() as folder:
             write_tiny(Path(folder))
             return cls.load_model(Path(folder), device="cpu")
+
+
+def mirrored(batch: Batch) -> Batch:
+    """Change the sign of about half of the windows, drawn at random."""
+    sign = 2.0 * torch.randint(2, (len(batch.past), 1, 1), device=batch.past.device) - 1.0
+    return replace(batch, past=sign * batch.past, future=sign * batch.future)
 
 
 def _compiled_for(

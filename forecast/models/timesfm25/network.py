@@ -35,7 +35,9 @@ class Network(TimesFM_2p5_200M_torch):  # type: ignore[misc]  # the package is n
         return np.asarray(heads)
 
 
-def build(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Network:
+def build(
+    tensors: Mapping[str, torch.Tensor], device: torch.device
+) -> TimesFM_2p5_200M_torch_module:
     """Build the network whose native tensors these are, without copying them on a CPU.
 
     Raises:
@@ -51,4 +53,4 @@ def build(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Network:
         raise BadData("the checkpoint's tensors are not those of a TimesFM 2.5 network") from error
     module.requires_grad_(False).eval().to(device)
     module.device, module.device_count = device, 1
-    return Network(module)
+    return module

@@ -2,7 +2,9 @@
 
 from pydantic import Field
 
+from forecast.models.base.config import TrainingBackend
 from forecast.models.base.regression import RegressionOptions
+from forecast.models.base.tuning_config import TuningConfig
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 CONTEXT_LIMIT = 16_384  # past and future together
@@ -42,8 +44,9 @@ SPEC = ModelSpec(
     model="forecast.models.timesfm25.model:TimesFM25Model",
     weights="hf:google/timesfm-2.5-200m-pytorch@main",
     capabilities=Capabilities(
+        fine_tunable=True,
+        lora=True,
         future_covariates=True,
-        static_covariates=True,
         categorical_covariates=True,
         missing_values=True,
         max_context=CONTEXT_LIMIT - BLOCK,
@@ -53,5 +56,7 @@ SPEC = ModelSpec(
         "Apache-2.0", True, "https://github.com/google-research/timesfm/blob/master/LICENSE"
     ),
     extra="timesfm",
+    config=TuningConfig,
     options=TimesFM25Options,
+    training_backend=TrainingBackend.PYTORCH,
 )

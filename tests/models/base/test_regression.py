@@ -11,7 +11,6 @@ from forecast.models.base.regression import (
     fit,
     forecast_with_covariates,
     observed_part,
-    static_warnings,
 )
 
 STEPS, HORIZON, PATCH = 80, 6, 32
@@ -128,15 +127,6 @@ def test_a_flat_target_and_a_flat_covariate_are_finite():
     flat = series_of(past_covariates=past)
     found = fit(flat, np.full(STEPS, 8.0), HORIZON, 0.0)
     np.testing.assert_allclose(found.future * found.scale + found.center, np.full(HORIZON, 8.0))
-
-
-def test_static_covariates_change_nothing_without_a_penalty_and_are_named():
-    static = series_of(static_covariates={"region": "north", "area": 12.5})
-    with_static = fit(static, static.target[0], HORIZON, 0.0)
-    without = fit(series_of(), static.target[0], HORIZON, 0.0)
-    np.testing.assert_allclose(with_static.future, without.future, rtol=1e-9)
-    assert "area, region" in static_warnings(static)[0]
-    assert static_warnings(series_of()) == ()
 
 
 def last_value(targets, backcast):

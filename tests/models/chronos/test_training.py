@@ -49,7 +49,7 @@ def trained(folders):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_a_sine(trained, models, kind):
-    losses = [entry["loss"] for entry in trained[kind].training_history_]
+    losses = [entry["loss"] for entry in trained[kind].training_history_ if "loss" in entry]
     assert losses[-1] < 0.8 * losses[0]
     test = [sine(phase=0.5), sine(80, phase=2.5)]
     before, after = (one.evaluate(test, TASK) for one in (models[kind], trained[kind]))
@@ -174,7 +174,7 @@ def test_chronos2_learns_what_a_covariate_known_ahead_says(folders):
     draw = np.random.default_rng(0)
     told = draw.choice([-1.0, 1.0], size=200)
     series = Series(5 * told[None], past_covariates={"told": told})
-    options = {"learning_rate": 1e-2, "max_steps": 120, "horizon": HORIZON, "batch_size": 16}
+    options = {"learning_rate": 1e-2, "max_steps": 250, "horizon": HORIZON, "context_length": 48}
     model = load(folders, "chronos2", known_ahead=("told",), **options).fit([series])
     past = replace(series, target=series.target[:, :100], past_covariates={"told": told[:100]})
     ahead = replace(past, future_covariates={"told": told[100:116]})

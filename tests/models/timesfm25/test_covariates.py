@@ -36,8 +36,6 @@ def with_the_library(library, series, mode, ridge):
         [series.target[0].tolist()],
         dynamic_numerical_covariates={"price": [joined(series, "price")]},
         dynamic_categorical_covariates={"promo": [joined(series, "promo")]},
-        static_numerical_covariates={"area": [12.5]},
-        static_categorical_covariates={"region": ["north"]},
         xreg_mode=mode,
         ridge=ridge,
     )
@@ -51,12 +49,11 @@ def with_the_library(library, series, mode, ridge):
 def test_covariates_count_as_in_the_librarys_own_route(
     model, library, series_of, mode, ridge, steps
 ):
-    series = series_of(steps, horizon=HORIZON, static_covariates={"area": 12.5, "region": "north"})
+    series = series_of(steps, horizon=HORIZON)
     expected = with_the_library(library, series, mode, ridge)
     (forecast,) = model.predict([series], task_of(mode, ridge))
     heads = np.concatenate([forecast.mean, forecast.quantiles[0]]).T
     np.testing.assert_allclose(heads, expected, rtol=1e-4, atol=1e-3)
-    assert "area, region" in forecast.warnings[0]
 
 
 def moved_by_a_dearer_future(model, series_of, task):
@@ -107,8 +104,8 @@ def test_a_covariate_known_only_of_the_past_is_refused_or_ignored(model, series_
     assert forecast.warnings == ("ignored covariates: visits",)
 
 
-def test_static_covariates_alone_change_nothing_and_say_so(model, series_of):
-    (one,) = model.predict([series_of(50)], task_of())
-    (other,) = model.predict([series_of(50, static_covariates={"region": "north"})], task_of())
-    np.testing.assert_array_equal(one.quantiles, other.quantiles)
-    assert "region" in other.warnings[0]
+def test_static_covariates_are_refused_because_they_explain_nothing_within_a_series(
+    model, series_of
+):
+    with pytest.raises(InvalidRequest, match="region"):
+        model.predict([series_of(50, static_covariates={"region": "north"})], task_of())

@@ -1,0 +1,77 @@
+"""Fine-tuning of both TimesFM, through their ports to `transformers`."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from forecast.core.errors import InvalidRequest
+from forecast.core.types import Series
+from forecast.models.base.buckets import rounded_up
+from forecast.models.base.distributed import DistributedMixin
+from forecast.models.base.fixed_window import filled
+from forecast.models.base.lora import LoraMixin
+from forecast.models.base.torch_direct import Level, joint_loss
+from forecast.models.base.torch_training import Batch
+from forecast.models.base.tuning_config import TuningConfig
+from forecast.models.base.windows import Windows
+
+BLOCK = 128  # steps forecast at once
+PATCH = 32
+_LONGEST_CONTEXT = 2048  # of a training window, where none is set
+
+
+class TunedTimesFM(DistributedMixin, LoraMixin):
+    """Trains all ten heads, the mean and the nine deciles, on windows of every length.
+
+    The loss is that of the authors, squared errors of the mean and the pinball loss of the
+    deciles, but in units of each window's own standard deviation: the port of 2.0 weighs series
+    by their size, and that of 2.5 pairs the deciles with the wrong heads.
+    """
+
+    config: TuningConfig
+    lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj")
+    levels: ClassVar[tuple[float, ...]] = tuple(decile / 10 for decile in range(1, 10))
+
+    @abstractmethod
+    def _heads(
+        self, network: nn.Module, pasts: Sequence[torch.Tensor], context: int
+    ) -> torch.Tensor:
+        """Run the port on N pasts [T], padded to `context` steps: [N, 128, 10]."""
+
+    def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+        observed = batch.past_observed[:, 0]
+        complete = filled(batch.past, batch.past_observed)[:, 0]
+        begins = observed.int().argmax(dim=-1)
+        pasts = [past[begin:] for past, begin in zip(complete, begins.tolist(), strict=True)]
+        heads = self._heads(network, pasts, rounded_up(complete.shape[-1], PATCH))
+        heads = heads[:, None, : batch.future.shape[-1]]  # [B, 1, H, 10]
+        center, scale = Level.of(batch.past, batch.past_observed)  # [B, 1, 1]
+        scale = scale.where(scale > 0, 1.0)
+        relative = (heads - center[..., None]) / scale[..., None]
+        levels = torch.tensor(self.levels, device=heads.device)
+        return joint_loss(relative, (batch.future - center) / scale, batch.future_observed, levels)
+
+    def _windows(self, series: Sequence[Series]) -> Windows:
+        """Cut windows whose contexts begin at their series, or are as long as can be.
+
+        Raises:
+            InvalidRequest: a series comes with covariates.
+        """
+        if any(one.past_covariates for one in series):
+            raise InvalidRequest(
+                "this model learns from targets alone: covariates are regressed within each"
+                " request, with nothing to learn before; leave them out"
+            )
+        horizon = min(self.config.horizon or BLOCK, BLOCK)
+        longest = max(one.length for one in series) - horizon
+        most = min(self.max_context, self.config.context_length or _LONGEST_CONTEXT)
+        return Windows(
+            series,
+            context_length=max(min(most, longest), 1),
+            horizon=horizon,
+            stride=self.config.stride,
+            least_context=PATCH,
+        )
