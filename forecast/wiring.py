@@ -57,7 +57,7 @@ def gateway_app(settings: Settings, environment: Mapping[str, str]) -> FastAPI:
     )
     preload = tuple(model_id for model_id in settings.preload if model_id in specs)
     options = _options(settings, _keys(settings), preload)
-    training = _training(settings, environment)
+    training = training_of(settings, environment)
     return create_app(hosts, options, _lifespan(hosts, preload, training.jobs), training)
 
 
@@ -136,7 +136,8 @@ def _operator_config(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _training(settings: Settings, environment: Mapping[str, str]) -> Training:
+def training_of(settings: Settings, environment: Mapping[str, str]) -> Training:
+    """Build the jobs of a gateway; nothing is read or begun yet."""
     policy = _data_policy(settings)
     variables = dict(environment)
     set_library_variables(variables, settings.training_threads)

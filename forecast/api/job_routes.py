@@ -61,7 +61,10 @@ def job_router(jobs: TrainingJobs) -> APIRouter:
         return json_response({"jobs": found, "count": len(found)})
 
     @router.get(
-        "/{job_id}", operation_id="job", response_model=JobDocument, responses=problems(401, 404)
+        "/{job_id}",
+        operation_id="job",
+        response_model=JobDocument,
+        responses=problems(401, 404, 422),
     )
     async def job(job_id: str) -> Response:
         """Show a job: its state, its last progress, why it failed."""
@@ -71,7 +74,7 @@ def job_router(jobs: TrainingJobs) -> APIRouter:
         "/{job_id}/cancel",
         operation_id="job_cancel",
         response_model=JobDocument,
-        responses=problems(401, 404, 409, 503),
+        responses=problems(401, 404, 409, 422, 503),
     )
     async def cancel(job_id: str) -> Response:
         """End a job that waits or runs; what it learned is gone."""
@@ -81,7 +84,7 @@ def job_router(jobs: TrainingJobs) -> APIRouter:
         "/{job_id}/result",
         operation_id="job_result",
         response_model=JobResultDocument,
-        responses=problems(401, 404),
+        responses=problems(401, 404, 422),
     )
     async def result(job_id: str) -> Response:
         """Show what a job made, and the `source` that loads it."""

@@ -9,6 +9,8 @@ from forecast.api.app import create_app
 from forecast.api.options import ApiOptions
 from forecast.api.security import PUBLIC_PATHS
 from forecast.models import MODEL_REGISTRY
+from forecast.settings import Settings
+from forecast.wiring import training_of
 from tests.api.serving import ScriptedHost, replying, status_answer
 
 
@@ -19,9 +21,11 @@ def host_of(spec) -> ScriptedHost:
 
 
 @pytest.fixture(scope="module")
-def document():
+def document(tmp_path_factory):
     hosts = {model_id: host_of(spec) for model_id, spec in MODEL_REGISTRY.items()}
-    app = create_app(hosts, ApiOptions(version="1.2.3", aliases={"default": "chronos"}))
+    options = ApiOptions(version="1.2.3", aliases={"default": "chronos"})
+    training = training_of(Settings(home=tmp_path_factory.mktemp("home")), {})
+    app = create_app(hosts, options, training=training)
     return json.loads(json.dumps(app.openapi()))
 
 
@@ -64,6 +68,7 @@ def test_every_model_has_every_route(operations, model_id):
         ("post", f"{prefix}/initialization"),
         ("post", f"{prefix}/inference"),
         ("post", f"{prefix}/shutdown"),
+        ("post", f"{prefix}/training"),
     }
 
 
@@ -89,8 +94,11 @@ def test_every_body_has_an_example(operations):
         for (_, path), operation in operations.items()
         if "requestBody" in operation
     }
-    assert len(bodies) == 2 * len(MODEL_REGISTRY) + 1
+    assert len(bodies) == 3 * len(MODEL_REGISTRY) + 1
     assert all(body["application/json"]["examples"] for body in bodies.values())
+    assert set(bodies["/forecast/v1/lstm/training"]["application/json"]["examples"]) == set(
+        examples.TRAININGS
+    )
     for model_id in MODEL_REGISTRY:
         body = bodies[f"/forecast/v1/{model_id}/inference"]
         assert set(body["application/json"]["examples"]) == set(examples.BODIES)
@@ -105,6 +113,9 @@ def test_a_model_shows_its_own_options(document, model_id):
     assert options["$ref"].endswith(f"/{spec.options.__name__}")
     config = schemas[f"{model_id}_InitializationRequest"]["properties"]["options"]
     assert config["$ref"].endswith(f"/{spec.config.__name__}")
+    for shape in ("InlineTraining", "TableTraining", "NamedFileTraining"):
+        sent = schemas[f"{model_id}_{shape}"]["properties"]["config"]
+        assert sent["$ref"].endswith(f"/{spec.config.__name__}")
     for shape in ("ForecastRequest", "TableRequest", "UploadForm"):
         parameters = schemas[f"{model_id}_{shape}"]["properties"]["parameters"]
         assert parameters["$ref"].endswith(f"/{model_id}_Parameters")

@@ -42,6 +42,11 @@ OPERATIONS = [
     ("POST", "/forecast/v1/statistical/inference"),
     ("POST", "/forecast/v1/statistical/initialization"),
     ("POST", "/forecast/v1/statistical/shutdown"),
+    ("POST", "/forecast/v1/statistical/training"),
+    ("GET", "/forecast/v1/jobs"),
+    ("GET", "/forecast/v1/jobs/{job_id}"),
+    ("POST", "/forecast/v1/jobs/{job_id}/cancel"),
+    ("GET", "/forecast/v1/jobs/{job_id}/result"),
 ]
 WITH_BODY = 100  # requests of each mode; a route without a body has but one request to make
 

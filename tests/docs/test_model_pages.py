@@ -13,6 +13,7 @@ from forecast.wiring import gateway_app
 from tests.api.serving import KEY, running
 from tests.docs.commands import commands_of, run
 from tests.fakes.hub import FakeHub
+from tests.fakes.timegpt import FakeTimeGPT
 
 ROOT = Path(__file__).parents[2]
 HERE = [model_id for model_id, spec in MODEL_REGISTRY.items() if spec.environment == "shared"]
@@ -36,7 +37,7 @@ def test_every_call_on_the_page_works_as_it_stands(model_id, tmp_path):
     commands = commands_of(page_of(model_id))
     assert "curl" in commands
     home = tmp_path / ".forecast"
-    with FakeHub() as hub:
+    with FakeHub() as hub, FakeTimeGPT() as service:
         for repo in set(re.findall(r"hf:([\w.-]+/[\w.-]+)", commands)):
             weights = tmp_path / repo
             weights.mkdir(parents=True)
@@ -45,7 +46,13 @@ def test_every_call_on_the_page_works_as_it_stands(model_id, tmp_path):
         for name in set(re.findall(r"local:(?!//)([\w./-]+)", commands)):
             tiny_for(model_id, name).save_model(home / "models" / name)
         settings = Settings(
-            home=home, api_key=KEY, inline=("all",), models=(model_id,), hf_endpoint=hub.endpoint
+            home=home,
+            api_key=KEY,
+            inline=("all",),
+            models=(model_id,),
+            hf_endpoint=hub.endpoint,
+            timegpt_api_key=service.key,
+            timegpt_base_url=service.url,
         )
         with running(gateway_app(settings, {})) as url:
             printed = run(commands, url, tmp_path)
