@@ -1,0 +1,1 @@
+"""TiDE, the Time-series Dense Encoder."""
