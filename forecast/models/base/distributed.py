@@ -89,6 +89,7 @@ class DistributedMixin(TorchModel):
             try:
                 return super()._fit(train, validation, on_progress, checkpoints)
             finally:
+                self._sharing.release()
                 self._sharing = None
 
     def _before_training(self, network: nn.Module) -> nn.Module:
@@ -96,7 +97,9 @@ class DistributedMixin(TorchModel):
         return self._sharing.wrap(network) if self._sharing else network
 
     def _optimization(self, network: nn.Module) -> Optimization:
-        return self._sharing.optimization() if self._sharing else super()._optimization(network)
+        if self._sharing:
+            return self._sharing.optimization(network)
+        return super()._optimization(network)
 
     def _after_training(self, network: nn.Module) -> nn.Module:
         if self._sharing:

@@ -19,7 +19,6 @@ class Sharing(ABC):
     """How a network is shared between the processes of a group, for one training."""
 
     keeps_checkpoints: ClassVar[bool] = True
-    _wrapped: nn.Module
 
     def __init__(self, config: TrainingConfig) -> None:
         self._config = config
@@ -28,17 +27,22 @@ class Sharing(ABC):
     def wrap(self, network: nn.Module) -> nn.Module:
         """Share a network, equal in every process."""
 
-    def optimization(self) -> Optimization:
+    def optimization(self, network: nn.Module) -> Optimization:
         """Choose what takes the steps of the wrapped network."""
-        return Optimization(self._wrapped, self._config)
+        return Optimization(network, self._config)
 
     @abstractmethod
     def unwrap(self, network: nn.Module) -> nn.Module:
         """Give the whole network in every process."""
 
+    def release(self) -> None:  # noqa: B027 -- most have nothing to release
+        """Let go of the group, before it is left."""
+
 
 class DataParallel(Sharing):
     """A copy of the network in each process; gradients are averaged (`ddp`)."""
+
+    _wrapped: nn.Module | None = None
 
     def wrap(self, network: nn.Module) -> nn.Module:
         device = next(network.parameters()).device
@@ -53,6 +57,16 @@ class DataParallel(Sharing):
     def unwrap(self, network: nn.Module) -> nn.Module:
         plain: nn.Module = network.module  # type: ignore[assignment]
         return plain
+
+    def release(self) -> None:
+        """Free what torch keeps of the group outside Python.
+
+        The last of it to go waits for the threads of the group while no other thread of
+        Python can run, and one of those may be waiting to run: both would wait for ever.
+        """
+        held = vars(self._wrapped) if self._wrapped else {}
+        for name in ("reducer", "logger"):
+            held.pop(name, None)
 
 
 class FullyShared(Sharing):
@@ -70,10 +84,10 @@ class FullyShared(Sharing):
         mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
         self._device = device
         self._whole = network.cpu()
-        self._wrapped = deepcopy(self._whole)
-        for block in [*_blocks(self._wrapped), self._wrapped]:
+        wrapped = deepcopy(self._whole)
+        for block in [*_blocks(wrapped), wrapped]:
             fully_shard(block, mesh=mesh, reshard_after_forward=True)
-        return self._wrapped
+        return wrapped
 
     def unwrap(self, network: nn.Module) -> nn.Module:
         self._whole.load_state_dict(
@@ -103,11 +117,11 @@ class DeepSpeed(Sharing):
                 "zero_optimization": {"stage": 2},
             },
         )
-        self._wrapped = engine
         self._steps = _EngineSteps(engine, steps)
-        return self._wrapped
+        wrapped: nn.Module = engine
+        return wrapped
 
-    def optimization(self) -> Optimization:
+    def optimization(self, network: nn.Module) -> Optimization:  # noqa: ARG002 -- made with it
         return self._steps
 
     def unwrap(self, network: nn.Module) -> nn.Module:

@@ -4,8 +4,10 @@ Every scenario is a training of its own, with a group of its own. What it ends w
 written to `<folder>/<scenario>.<rank>.pt`.
 """
 
+import faulthandler
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,15 @@ import torch
 from torch import distributed
 
 from forecast.core.errors import ForecastError
+from forecast.core.types import Series
 from forecast.models.base.config import DistributedConfig, LoraConfig
 from forecast.models.base.distributed import DistributedMixin, process_group
 from forecast.models.base.ranks import rank
 from forecast.models.base.training import Progress
 from tests.models.base.linear_model import LinearConfig, LinearModel, waves, weights_of
 
-FOLDER = Path(sys.argv[1])
-RANK = int(os.environ["RANK"])
+FOLDER = Path(sys.argv[1] if __name__ == "__main__" else "")
+RANK = int(os.environ.get("RANK", "0"))
 DDP = DistributedConfig(timeout_s=60)
 FSDP = DistributedConfig(strategy="fsdp", timeout_s=60)
 LORA = LoraConfig(rank=2, target_modules=("encoder",), modules_to_save=("head",))
@@ -68,8 +71,13 @@ def adapted(shared: DistributedConfig) -> SharedModel:
     return model
 
 
-def learned(model: SharedModel, **options: Any) -> dict[str, Any]:
-    model.fit(waves(3, length=100), waves(1, length=40, seed=9), **options)
+def data(windows: int) -> tuple[list[Series], list[Series]]:
+    """Three times as many windows to train on, and 20 or 21 to choose by."""
+    return waves(3, length=19 + windows), waves(1, length=39 + windows % 2, seed=9)
+
+
+def learned(model: SharedModel, windows: int = 81, **options: Any) -> dict[str, Any]:
+    model.fit(*data(windows), **options)
     return outcome(model)
 
 
@@ -85,16 +93,14 @@ def outcome(model: SharedModel) -> dict[str, Any]:
 
 def resumed(shared: DistributedConfig, name: str) -> dict[str, Any]:
     folder = FOLDER / f"checkpoints-{name}"
-    try:
+    with suppress(Interrupted):
         learned(uneven(shared), checkpoints=folder, on_progress=interrupting)
-    except Interrupted:
-        pass
     return learned(uneven(shared), checkpoints=folder)
 
 
 def refused(model: SharedModel, **options: Any) -> dict[str, Any]:
     try:
-        model.fit(waves(3, length=100), **options)
+        model.fit(*data(81), **options)
     except ForecastError as error:
         told = f"{type(error).__name__}: {error}"
         return {"error": told, "left": not distributed.is_initialized()}
@@ -117,14 +123,14 @@ def only_the_first_writes() -> dict[str, Any]:
 def within_a_group_of_the_script() -> dict[str, Any]:
     model = plain(DDP)
     with process_group(DDP, "cpu") as device:
-        found = learned(model)
+        found = learned(model, windows=80)
         found |= {"ranks": rank(), "device": str(device)}
     return found | {"left": not distributed.is_initialized()}
 
 
 SCENARIOS = {
-    "ddp": lambda: learned(plain(DDP)),
-    "fsdp": lambda: learned(plain(FSDP)),
+    "ddp": lambda: learned(plain(DDP), windows=80),
+    "fsdp": lambda: learned(plain(FSDP), windows=80),
     "ddp-uneven": lambda: learned(uneven(DDP)),
     "fsdp-uneven": lambda: learned(uneven(FSDP)),
     "ddp-lora": lambda: learned(adapted(DDP)),
@@ -140,6 +146,7 @@ SCENARIOS = {
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(200, exit=True)  # one that hangs says where
     for name in sys.argv[2:] or SCENARIOS:
         scenario = SCENARIOS[name]
         torch.save(scenario(), FOLDER / f"{name}.{RANK}.pt")
