@@ -5,7 +5,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class TrainingJobs:
         finally:
             self._arriving -= 1
         self._jobs[job.id] = job
-        self._waiting.append((job.id, plan))
+        self._waiting.append((job.id, replace(plan, train=(), validation=())))  # on the disk now
         self._begin_next()
         return self._jobs[job.id]
 

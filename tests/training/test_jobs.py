@@ -16,7 +16,7 @@ from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.training.jobs import TrainingJobs, TrainingOptions
 from forecast.training.process import ProcessOptions
-from forecast.training.records import JobState
+from forecast.training.records import Job, JobFolders, JobState
 from forecast.training.requests import TrainingPlan
 
 PATIENCE_S = 20.0
@@ -149,3 +149,15 @@ def test_a_record_that_is_broken_is_passed_over(tmp_path):
         return jobs.newest_first()
 
     assert asyncio.run(go()) == []
+
+
+def test_the_oldest_jobs_that_are_over_are_forgotten_with_their_folders(tmp_path):
+    folders = JobFolders(tmp_path, kept=1)
+    made = [Job.new("lstm", ()) for _ in range(3)]
+    jobs = {job.id: job.model_copy(update={"state": JobState.SUCCEEDED}) for job in made[:2]}
+    jobs[made[2].id] = made[2]
+    for job in jobs.values():
+        folders.write(job)
+    folders.forget_oldest(jobs)
+    assert list(jobs) == [made[1].id, made[2].id]
+    assert {path.name for path in tmp_path.iterdir()} == set(jobs)
