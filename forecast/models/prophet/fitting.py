@@ -13,6 +13,7 @@ import pandas as pd
 from forecast.core.errors import BadModelOutput, InvalidRequest
 from forecast.core.frequency import Timestamps
 from forecast.core.types import FloatArray
+from forecast.models.base.kept_fits import Document, key_of
 from forecast.models.prophet.spec import ProphetOptions
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Job:
         regressors: [T + H, K], nothing missing; K may be 0.
         levels: the Q quantile levels.
         num_samples: paths drawn for the quantiles.
+        kept: what `keep` has fitted to this very history before.
     """
 
     item_id: str
@@ -42,6 +44,19 @@ class Job:
     levels: tuple[float, ...]
     num_samples: int
     seed: int
+    kept: Document | None = None
+
+    @property
+    def key(self) -> str:
+        """Name what the fit depends on."""
+        facts = self.options.model_dump_json(exclude={"ignore_covariates"})
+        length = len(self.target)
+        return key_of(
+            f"{facts} {self.has_time}",
+            self.times[:length],
+            self.target,
+            self.regressors[:length],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +80,37 @@ def fit(job: Job) -> Fit:
     """
     np.random.seed(job.seed % _SEEDS)
     with _warnings_of("prophet") as warnings:
-        model = _build(job)
         table = _table(job)
-        length = len(job.target)
-        _fit(model, table[:length].assign(y=job.target), job)
-        mean, quantiles = _sample(model, table[length:], job)
+        model = _fitted(job, table) if job.kept is None else _restored(job.kept, warnings)
+        mean, quantiles = _sample(model, table[len(job.target) :], job)
     return Fit(mean, quantiles, tuple(warnings))
+
+
+def keep(job: Job) -> Document:
+    """Fit without forecasting: Prophet's own JSON, and what it warned of.
+
+    Raises:
+        InvalidRequest, BadModelOutput: as `fit` does.
+    """
+    from forecast.models.prophet.library import model_to_json
+
+    with _warnings_of("prophet") as warnings:
+        model = _fitted(job, _table(job))
+    return {"model": model_to_json(model), "warnings": warnings}
+
+
+def _fitted(job: Job, table: pd.DataFrame) -> "Prophet":
+    model = _build(job)
+    _fit(model, table[: len(job.target)].assign(y=job.target), job)
+    return model
+
+
+def _restored(kept: Document, warnings: list[str]) -> "Prophet":
+    from forecast.models.prophet.library import Prophet, model_from_json
+
+    warnings.extend(kept["warnings"])
+    model: Prophet = model_from_json(kept["model"])
+    return model
 
 
 def _sample(model: "Prophet", future: pd.DataFrame, job: Job) -> tuple[FloatArray, FloatArray]:

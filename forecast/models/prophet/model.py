@@ -1,8 +1,8 @@
 """Prophet, one fit a series, in processes beside this one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -10,12 +10,12 @@ import numpy as np
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
+from forecast.models.base.kept_fits import Document, KeptFits
 from forecast.models.base.missing import interpolate
-from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.process_pool import ProcessPool
 from forecast.models.prophet import fitting
 from forecast.models.prophet.fitting import Job
-from forecast.models.prophet.spec import SPEC, ProphetOptions
+from forecast.models.prophet.spec import SPEC, ProphetConfig, ProphetOptions
 
 if find_spec("prophet") is None:  # only the workers import it, but this process can tell why
     raise ModuleNotFoundError("No module named 'prophet'", name="prophet")
@@ -28,7 +28,7 @@ _MADE_UP_START = np.datetime64("2000-01-01T00:00:00")
 _DAY = np.timedelta64(86_400, "s")
 
 
-class ProphetModel(BaseTimeSeriesModel):
+class ProphetModel(KeptFits):
     """Fits in workers only.
 
     So a batch uses all cores, and the global generator that Prophet draws from is a worker's,
@@ -36,6 +36,7 @@ class ProphetModel(BaseTimeSeriesModel):
     """
 
     spec = SPEC
+    config: ProphetConfig
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__(config)
@@ -44,7 +45,7 @@ class ProphetModel(BaseTimeSeriesModel):
     def check(self, series: Series, task: ForecastTask) -> None:
         """Refuse, too, options that need time, and too many samples."""
         super().check(series, task)
-        options = _options(task)
+        options = self._options(task)
         if series.future_timestamps(task.horizon) is None and options.needs_time:
             raise InvalidRequest(
                 f"{', '.join(options.needs_time)} need to know the time: send start and freq"
@@ -56,7 +57,7 @@ class ProphetModel(BaseTimeSeriesModel):
         self._pool.close()
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        fits = self._pool.map(fitting.fit, [_job(series, task) for series in batch])
+        fits = self._pool.map(fitting.fit, [self._job(series, task) for series in batch])
         return [
             Forecast(
                 mean=fit.mean[None],  # [1, H]
@@ -67,21 +68,23 @@ class ProphetModel(BaseTimeSeriesModel):
             for fit in fits
         ]
 
-    def _save_model_weights(self, path: Path) -> None:
-        """Write nothing: all there is to know is in the configuration."""
+    def _fit_some(self, series: Sequence[Series], task: ForecastTask) -> dict[str, Document]:
+        jobs = [self._job(one, task) for one in series]
+        kept = zip(jobs, self._pool.map(fitting.keep, jobs), strict=True)
+        return {job.key: document for job, document in kept}
 
-    def _load_model_weights(self, path: Path) -> None:
-        """Read nothing; there are no weights."""
+    def _job(self, series: Series, task: ForecastTask) -> Job:
+        job = _job(series, task, self._options(task))
+        return replace(job, kept=self.fits_.get(job.key)) if self.fits_ else job
+
+    def _options(self, task: ForecastTask) -> ProphetOptions:
+        options = self._options_of(task)
+        assert isinstance(options, ProphetOptions)
+        return options
 
     @classmethod
     def tiny(cls) -> Self:
         return cls()
-
-
-def _options(task: ForecastTask) -> ProphetOptions:
-    options = ProphetOptions() if task.options is None else task.options
-    assert isinstance(options, ProphetOptions)
-    return options
 
 
 def _check_samples(task: ForecastTask) -> None:
@@ -94,7 +97,7 @@ def _check_samples(task: ForecastTask) -> None:
         )
 
 
-def _job(series: Series, task: ForecastTask) -> Job:
+def _job(series: Series, task: ForecastTask, options: ProphetOptions) -> Job:
     past, future = series.past_timestamps, series.future_timestamps(task.horizon)
     if past is None or future is None:
         times = _MADE_UP_START + np.arange(series.length + task.horizon) * _DAY
@@ -106,7 +109,7 @@ def _job(series: Series, task: ForecastTask) -> Job:
         has_time=past is not None,
         target=series.target[0],
         regressors=_regressors(series, task.horizon),
-        options=_options(task),
+        options=options,
         levels=task.quantile_levels,
         num_samples=task.num_samples or _NUM_SAMPLES,
         seed=task.seed,

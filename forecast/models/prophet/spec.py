@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from forecast.models.base.config import ModelOptions
+from forecast.models.base.config import ModelConfig, ModelOptions
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 Order = Annotated[int, Field(ge=1, le=100)]
@@ -93,6 +93,16 @@ class ProphetOptions(ModelOptions):
         return (*asked, "holidays") if self.holidays else tuple(asked)
 
 
+class ProphetConfig(ModelConfig):
+    """What a model is loaded with.
+
+    Attributes:
+        options: what `fit` fits, and what a request that sets no option of its own gets.
+    """
+
+    options: ProphetOptions = ProphetOptions()
+
+
 SPEC = ModelSpec(
     model_id="prophet",
     name="Prophet",
@@ -103,6 +113,7 @@ SPEC = ModelSpec(
     model="forecast.models.prophet.model:ProphetModel",
     weights=None,
     capabilities=Capabilities(
+        trainable=True,
         future_covariates=True,
         missing_values=True,
         min_context=2,
@@ -111,6 +122,7 @@ SPEC = ModelSpec(
     ),
     license=License("MIT", True, "https://github.com/facebook/prophet/blob/main/LICENSE"),
     extra="prophet",
+    config=ProphetConfig,
     options=ProphetOptions,
     max_replicas=1,
 )

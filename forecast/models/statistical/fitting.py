@@ -1,7 +1,8 @@
 """Fits one series with statsforecast and forecasts it; runs in any process."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import statsforecast.models as library
 
 from forecast.core.types import FloatArray
+from forecast.models.base.kept_fits import Document, key_of
 from forecast.models.statistical.choice import Choice, Fitted
+from forecast.models.statistical.keeping import document_of, restore
 
 # Not a class of its own for any of them: what the library raises on a series it cannot fit.
 _LIBRARY_ERRORS = (
@@ -37,6 +40,7 @@ class Job:
         target: [T], nothing missing.
         past: [T, K] covariates; K may be 0.
         future: [H, K].
+        kept: what was fitted to this very history before.
     """
 
     target: FloatArray
@@ -44,6 +48,12 @@ class Job:
     future: FloatArray
     choice: Choice
     levels: tuple[float, ...]
+    kept: Document | None = None
+
+    @property
+    def key(self) -> str:
+        """Name what the fit depends on."""
+        return key_of(f"{self.choice.method} {self.choice.seasons}", self.target, self.past)
 
     @property
     def horizon(self) -> int:
@@ -61,12 +71,8 @@ class Fit:
 
 def fit(job: Job) -> Fit:
     """Fit and forecast; a series that defeats its method gets the naive one and a warning."""
-    if np.ptp(job.target) == 0:
-        job = replace(job, choice=replace(job.choice, method="naive", seasons=()))
-    # A perfect fit has no residuals to divide by, and a search may stop early: the library
-    # warns, and what comes of it is checked below.
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    job = _settled(job)
+    with _quiet():
         try:
             answer = _forecast(job)
             if np.isfinite(answer.mean).all() and np.isfinite(answer.quantiles).all():
@@ -76,6 +82,36 @@ def fit(job: Job) -> Fit:
         return _forecast(_naive(job))
 
 
+def keep(job: Job) -> Document | None:
+    """Fit without forecasting; None for a series that defeats its method."""
+    job = _settled(job)
+    past, _, _ = _regressors(job)
+    with _quiet():
+        try:
+            return document_of(_method(job).fit(job.target, X=past if past.shape[1] else None))
+        except _LIBRARY_ERRORS:
+            return None
+
+
+def _settled(job: Job) -> Job:
+    """Choose the naive method for a constant, which has nothing else to fit."""
+    if np.ptp(job.target) > 0:
+        return job
+    return replace(job, choice=replace(job.choice, method="naive", seasons=()))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep still what the library warns of.
+
+    A perfect fit has no residuals to divide by, and a search may stop early; what comes of
+    it is checked where it is used.
+    """
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _naive(job: Job) -> Job:
     failed = job.choice
     simpler: Fitted = (
@@ -83,22 +119,37 @@ def _naive(job: Job) -> Job:
     )
     note = f"{failed.method} could not be fitted to this series: {simpler} was used"
     seasons = failed.seasons[:1] if simpler == "seasonal_naive" else ()
-    return replace(job, choice=Choice(simpler, seasons, (*failed.warnings, note)))
+    choice = Choice(simpler, seasons, (*failed.warnings, note))
+    return replace(job, choice=choice, kept=None)
 
 
 def _forecast(job: Job) -> Fit:
     past, future, notes = _regressors(job)
-    arguments: dict[str, Any] = {"y": job.target, "h": job.horizon}
-    if past.shape[1]:
-        arguments |= {"X": past, "X_future": future}
     levels = sorted({central_level(level) for level in job.levels})
-    answer = _method(job).forecast(**arguments, level=levels or None)
+    answer = _answer(job, past, future, levels)
     rows = [np.asarray(answer[_column(level)], dtype=np.float64) for level in job.levels]
     return Fit(
         mean=np.asarray(answer["mean"], dtype=np.float64),
         quantiles=np.array(rows).reshape(len(rows), job.horizon),  # [Q, H]
         warnings=job.choice.warnings + notes,
     )
+
+
+def _answer(
+    job: Job, past: FloatArray, future: FloatArray, levels: list[float]
+) -> dict[str, FloatArray]:
+    """Forecast by what was fitted before, or fit and forecast; the library says the same."""
+    method = _method(job)
+    arguments: dict[str, Any] = {"h": job.horizon, "level": levels or None}
+    with_covariates = past.shape[1] > 0
+    answer: dict[str, FloatArray]
+    if job.kept is None:
+        arguments |= {"X": past, "X_future": future} if with_covariates else {}
+        answer = method.forecast(y=job.target, **arguments)
+    else:
+        restore(method, job.kept)
+        answer = method.predict(X=future if with_covariates else None, **arguments)
+    return answer
 
 
 def central_level(quantile: float) -> float:

@@ -1,22 +1,21 @@
 """Classical statistical models, one fit a series."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
+from forecast.models.base.kept_fits import Document, KeptFits
 from forecast.models.base.missing import interpolate
-from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.process_pool import ProcessPool
 from forecast.models.statistical import fitting
 from forecast.models.statistical.choice import choose, usual_seasons
 from forecast.models.statistical.fitting import Fit, Job
-from forecast.models.statistical.spec import SPEC, StatisticalOptions
+from forecast.models.statistical.spec import SPEC, StatisticalConfig, StatisticalOptions
 
 _TAKE_COVARIATES = ("auto", "auto_arima")
 
@@ -32,11 +31,14 @@ _SECONDS = {
 }
 _WORTH_A_POOL_S = 1.0
 
+Result = TypeVar("Result")
 
-class StatisticalModel(BaseTimeSeriesModel):
+
+class StatisticalModel(KeptFits):
     """Statsforecast's models. A batch that takes long is fitted on all cores."""
 
     spec = SPEC
+    config: StatisticalConfig
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__(config)
@@ -45,9 +47,9 @@ class StatisticalModel(BaseTimeSeriesModel):
     def check(self, series: Series, task: ForecastTask) -> None:
         """Refuse, too, covariates for a method that would silently ignore them."""
         super().check(series, task)
-        options = _options(task)
+        options = self._options(task)
         if series.future_covariates and not _takes_covariates(options):
-            if options.ignore_covariates:
+            if getattr(task.options, "ignore_covariates", False):
                 return
             raise InvalidRequest.field(
                 "/parameters/model_options/model",
@@ -59,7 +61,7 @@ class StatisticalModel(BaseTimeSeriesModel):
         self._pool.close()
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        jobs = [_job(series, task) for series in batch]
+        jobs = [self._job(series, task) for series in batch]
         fits = self._answer(jobs)
         return [
             Forecast(
@@ -71,36 +73,44 @@ class StatisticalModel(BaseTimeSeriesModel):
             for fit, (_, warnings) in zip(fits, jobs, strict=True)
         ]
 
+    def _fit_some(self, series: Sequence[Series], task: ForecastTask) -> dict[str, Document]:
+        jobs = [self._job(one, task)[0] for one in series]
+        fitted = self._map(fitting.keep, jobs)
+        kept = zip(jobs, fitted, strict=True)
+        return {job.key: document for job, document in kept if document is not None}
+
+    def _job(self, series: Series, task: ForecastTask) -> tuple[Job, tuple[str, ...]]:
+        job, warnings = _job(series, task, self._options(task))
+        return (replace(job, kept=self.fits_.get(job.key)) if self.fits_ else job), warnings
+
     def _answer(self, jobs: Sequence[tuple[Job, tuple[str, ...]]]) -> list[Fit]:
-        seconds = sum(_SECONDS[job.choice.method] * len(job.target) / 1000 for job, _ in jobs)
-        if len(jobs) == 1 or seconds < _WORTH_A_POOL_S:
-            return [fitting.fit(job) for job, _ in jobs]
-        return self._pool.map(fitting.fit, [job for job, _ in jobs])
+        return self._map(fitting.fit, [job for job, _ in jobs])
 
-    def _save_model_weights(self, path: Path) -> None:
-        """Write nothing: all there is to know is in the configuration."""
+    def _map(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
+        """Call a function on every job, in other processes where that takes long."""
+        costs = (_SECONDS[job.choice.method] * len(job.target) for job in jobs if not job.kept)
+        if len(jobs) == 1 or sum(costs) / 1000 < _WORTH_A_POOL_S:
+            return [function(job) for job in jobs]
+        return self._pool.map(function, jobs)
 
-    def _load_model_weights(self, path: Path) -> None:
-        """Read nothing; there are no weights."""
+    def _options(self, task: ForecastTask) -> StatisticalOptions:
+        options = self._options_of(task)
+        assert isinstance(options, StatisticalOptions)
+        return options
 
     @classmethod
     def tiny(cls) -> Self:
         return cls()
 
 
-def _options(task: ForecastTask) -> StatisticalOptions:
-    options = StatisticalOptions() if task.options is None else task.options
-    assert isinstance(options, StatisticalOptions)
-    return options
-
-
 def _takes_covariates(options: StatisticalOptions) -> bool:
     return options.model in _TAKE_COVARIATES
 
 
-def _job(series: Series, task: ForecastTask) -> tuple[Job, tuple[str, ...]]:
+def _job(
+    series: Series, task: ForecastTask, options: StatisticalOptions
+) -> tuple[Job, tuple[str, ...]]:
     """Prepare one series, and say what was left out of it."""
-    options = _options(task)
     names = sorted(series.future_covariates)
     warnings: tuple[str, ...] = ()
     if names and not _takes_covariates(options):

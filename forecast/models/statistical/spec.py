@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from forecast.models.base.config import ModelOptions
+from forecast.models.base.config import ModelConfig, ModelOptions
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 MethodName = Literal[
@@ -42,6 +42,16 @@ class StatisticalOptions(ModelOptions):
         return self
 
 
+class StatisticalConfig(ModelConfig):
+    """What a model is loaded with.
+
+    Attributes:
+        options: what `fit` fits, and what a request that sets no option of its own gets.
+    """
+
+    options: StatisticalOptions = StatisticalOptions()
+
+
 SPEC = ModelSpec(
     model_id="statistical",
     name="Statistical models",
@@ -51,11 +61,12 @@ SPEC = ModelSpec(
     default_port=8004,
     model="forecast.models.statistical.model:StatisticalModel",
     weights=None,
-    capabilities=Capabilities(future_covariates=True, max_context=10_000),
+    capabilities=Capabilities(trainable=True, future_covariates=True, max_context=10_000),
     license=License(
         "Apache-2.0", True, "https://github.com/Nixtla/statsforecast/blob/main/LICENSE"
     ),
     extra="statistical",
+    config=StatisticalConfig,
     options=StatisticalOptions,
     max_replicas=1,
 )

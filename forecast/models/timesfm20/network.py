@@ -9,9 +9,12 @@ import torch
 from safetensors import SafetensorError
 from transformers import TimesFmConfig, TimesFmModelForPrediction
 from transformers.models.timesfm.modeling_timesfm import TimesFmModel
+from transformers.utils import logging as transformers_logging
 
 from forecast.core.errors import BadData
 from forecast.models.base.torch_device import LOAD_LOCK
+
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar a load
 
 _FLAT = 1e-6  # the authors' tolerance of a standard deviation
 
