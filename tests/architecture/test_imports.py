@@ -12,6 +12,7 @@ HEAVY = (
     "chronos",
     "timesfm",
     "mlflow",
+    "nixtla",
     "matplotlib",
     "sklearn",
 )

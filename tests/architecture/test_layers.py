@@ -18,6 +18,7 @@ MODEL_LIBRARIES = {
     "chronos",
     "cmdstanpy",
     "jax",
+    "nixtla",
     "peft",
     "prophet",
     "sklearn",

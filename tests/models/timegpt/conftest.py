@@ -2,9 +2,6 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("nixtla", reason="the client of TimeGPT is not installed")
-
-from forecast.models.timegpt.model import TimeGPTModel
 from tests.fakes.timegpt import FakeTimeGPT
 
 
@@ -17,6 +14,8 @@ def service() -> Iterator[FakeTimeGPT]:
 @pytest.fixture
 def load(service):
     """Load a model that asks the service; what is named here wins."""
+    pytest.importorskip("nixtla", reason="the client of TimeGPT is not installed")
+    from forecast.models.timegpt.model import TimeGPTModel
 
     def loaded(path=None, **changes):
         given = {"base_url": service.url, "api_key": service.key, "max_attempts": 1}

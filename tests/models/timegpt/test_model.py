@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from nixtla import NixtlaClient
 
 from forecast.core.errors import (
     BadModelOutput,
@@ -20,9 +19,11 @@ from forecast.core.errors import (
 )
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
-from forecast.models.timegpt.model import TimeGPTModel
 from forecast.models.timegpt.spec import SPEC, TimeGPTConfig
 from tests.fakes.timegpt import TUNED_SHIFT
+
+nixtla = pytest.importorskip("nixtla", reason="the client of TimeGPT is not installed")
+from forecast.models.timegpt.model import TimeGPTModel  # noqa: E402 -- needs the client
 
 TASK = ForecastTask(horizon=3, quantile_levels=(0.1, 0.5, 0.9))
 
@@ -41,7 +42,7 @@ def week(weeks=6, *, freq="D", seed=0):
 def test_it_answers_what_the_client_itself_is_told(service, load):
     series = week()
     answer = load().predict([series], TASK)[0]
-    client = NixtlaClient(api_key=service.key, base_url=service.url)
+    client = nixtla.NixtlaClient(api_key=service.key, base_url=service.url)
     table = pd.DataFrame({"unique_id": 0, "ds": series.past_timestamps, "y": series.target[0]})
     golden = client.forecast(table, h=3, freq="D", quantiles=[0.1, 0.5, 0.9])
     np.testing.assert_array_equal(answer.mean[0], golden["TimeGPT"])
