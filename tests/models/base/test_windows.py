@@ -178,3 +178,37 @@ def test_the_hash_changes_with_the_data_and_with_how_it_is_cut():
         sha([one], known_ahead=["price"]),
     ]
     assert len({sha([one]), *others}) == 8
+
+
+def ramp(steps: int) -> Series:
+    return Series(
+        np.arange(1.0, steps + 1)[None], past_covariates={"price": 10 * np.arange(1.0, steps + 1)}
+    )
+
+
+def taken(windows: Windows):
+    return windows.take(np.arange(len(windows)))
+
+
+def test_contexts_grow_from_the_least_to_the_longest():
+    batch = taken(Windows([ramp(7)], context_length=4, horizon=2, least_context=2))
+    assert batch.past_observed[:, 0].sum(axis=1).tolist() == [2, 3, 4, 4]
+    assert batch.past[0, 0].tolist() == [0, 0, 1, 2]
+    assert batch.past_covariates[0, 0].tolist() == [0, 0, 10, 20]
+    assert batch.future[:, 0].tolist() == [[3, 4], [4, 5], [5, 6], [6, 7]]
+
+
+def test_without_a_least_only_whole_windows_are_cut():
+    batch = taken(Windows([ramp(7)], context_length=4, horizon=2))
+    assert batch.past[:, 0].tolist() == [[1, 2, 3, 4], [2, 3, 4, 5]]
+
+
+def test_a_series_shorter_than_the_least_still_gives_one_window():
+    batch = taken(Windows([ramp(3)], context_length=4, horizon=2, least_context=3))
+    assert batch.past[:, 0].tolist() == [[0, 0, 0, 1]]
+    assert batch.future[:, 0].tolist() == [[2, 3]]
+
+
+def test_a_least_beyond_the_longest_changes_nothing():
+    plain = Windows([ramp(9)], context_length=4, horizon=2)
+    assert Windows([ramp(9)], context_length=4, horizon=2, least_context=8).sha256 == plain.sha256
