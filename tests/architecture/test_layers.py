@@ -18,6 +18,7 @@ MODEL_LIBRARIES = {
     "chronos",
     "cmdstanpy",
     "jax",
+    "momentfm",
     "nixtla",
     "peft",
     "prophet",
@@ -26,6 +27,7 @@ MODEL_LIBRARIES = {
     "timesfm",
     "torch",
     "transformers",
+    "uni2ts",
 }
 IN_BASE = {"torch", "peft"}  # what several models are trained with
 

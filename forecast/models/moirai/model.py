@@ -1,0 +1,146 @@
+"""Moirai 1, Moirai-MoE and Moirai 2 behind the one interface of every model."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from forecast.core.errors import InvalidRequest, ModelNotReady, NotTrainable
+from forecast.core.types import Forecast, ForecastTask, Series
+from forecast.models.base.buckets import rounded_up
+from forecast.models.base.distributed import DistributedMixin
+from forecast.models.base.fixed_window import standardisation
+from forecast.models.base.lora import LoraMixin
+from forecast.models.base.torch_training import Batch
+from forecast.models.base.windows import Windows
+from forecast.models.moirai.checkpoint import load_network
+from forecast.models.moirai.network import MOST_TOKENS, Network
+from forecast.models.moirai.quantiles import QuantileNetwork
+from forecast.models.moirai.spec import SPEC, MoiraiConfig, MoiraiOptions
+from forecast.models.moirai.tiny import write_tiny
+
+TRAINING_CONTEXT = 512
+
+
+class MoiraiModel(DistributedMixin, LoraMixin):
+    """Whichever kind of Moirai the checkpoint's config.json says it is."""
+
+    spec = SPEC
+    config: MoiraiConfig
+    lora_targets = r".*self_attn\.(q_proj|k_proj|v_proj|out_proj)"  # not the top out_proj
+    _kind: Network | None = None
+
+    @property
+    def kind(self) -> Network:
+        """The loaded checkpoint, with what its kind can do.
+
+        Raises:
+            ModelNotReady: none is loaded.
+        """
+        if self._kind is None:
+            raise ModelNotReady("this model holds no weights; load a checkpoint first")
+        return self._kind
+
+    # Forecasting
+
+    def shared_horizon(self, horizon: int) -> int:
+        return rounded_up(horizon, self.kind.shared_block)
+
+    def check(self, series: Series, task: ForecastTask) -> None:
+        super().check(series, task)
+        self._check_options(task)
+        tokens = self.kind.tokens_of(series.last(self._steps(task)), task)
+        if tokens > MOST_TOKENS:
+            raise InvalidRequest(
+                f"series {series.item_id!r}, with its channels, covariates and horizon, makes"
+                f" {tokens} patches and this model takes {MOST_TOKENS}; lower context_length, or"
+                " send fewer channels together"
+            )
+
+    def _check_options(self, task: ForecastTask) -> None:
+        asked = task.options.patch_size if isinstance(task.options, MoiraiOptions) else None
+        if asked is None or asked in self.kind.patch_sizes:
+            return
+        there = ", ".join(map(str, self.kind.patch_sizes))
+        raise InvalidRequest.field(
+            "/parameters/model_options/patch_size",
+            f"the checkpoint that is loaded has {there or 'one only, and no choice'}",
+        )
+
+    def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        # Not inference_mode: the network keeps its table of positions, also for training.
+        with torch.no_grad():
+            return self.kind.predict(batch, task, self.config.batch_size)
+
+    # Training
+
+    @property
+    def _decoder(self) -> QuantileNetwork:
+        """The loaded checkpoint, of the one kind that is trained here.
+
+        Raises:
+            NotTrainable: it is of another kind.
+        """
+        if not isinstance(self.kind, QuantileNetwork):
+            raise NotTrainable("only Moirai 2 can be fine-tuned here; load a checkpoint of it")
+        return self.kind
+
+    def _prepare_training(self, train: Sequence[Series]) -> None:  # noqa: ARG002
+        block = self._decoder.block
+        if (self.config.horizon or 1) > block:
+            raise InvalidRequest.field(
+                "/horizon", f"the network forecasts {block} steps at once; train at most those"
+            )
+
+    def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
+        network: nn.Module = self.network
+        return network
+
+    def _windows(self, series: Sequence[Series]) -> Windows:
+        return Windows(
+            [_standardised(one) for one in series],
+            context_length=min(self.config.context_length or TRAINING_CONTEXT, self.max_context),
+            horizon=self.config.horizon or self._decoder.block,
+            stride=self.config.stride,
+        )
+
+    def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+        return self._decoder.training_loss(network, batch)
+
+    def _after_training(self, network: nn.Module) -> nn.Module:
+        trained = super()._after_training(network)
+        self._kind = QuantileNetwork(trained.eval(), torch.device(self.device))
+        return trained
+
+    # Weights
+
+    def _save_model_weights(self, path: Path) -> None:
+        self.network.save_pretrained(path)
+
+    def _load_model_weights(self, path: Path) -> None:
+        self._kind = load_network(path, torch.device(self.device))
+        self.model_ = self._kind.module
+
+    @classmethod
+    def tiny(cls, variant: str = "moirai2") -> Self:
+        """Make a tiny checkpoint of one of the three kinds."""
+        with tempfile.TemporaryDirectory() as folder:
+            write_tiny(Path(folder), variant)
+            return cls.load_model(Path(folder), device="cpu")
+
+
+def _standardised(series: Series) -> Series:
+    """Bring target and covariates near 0 and 1, in float64; gaps of covariates to their mean."""
+    level, scale = standardisation(series.target)
+    target = (series.target - level) / np.where(scale > 0, scale, 1.0)
+    past = {}
+    for name, values in series.past_covariates.items():
+        own = np.asarray(values, dtype=float)[None]
+        its_level, its_scale = standardisation(own)
+        past[name] = ((own - its_level) / np.where(its_scale > 0, its_scale, 1.0))[0]
+    return replace(series, target=target, past_covariates=past, future_covariates={})

@@ -1,0 +1,1 @@
+"""MOMENT of the Auton Lab."""
