@@ -151,12 +151,14 @@ class ModelService:
 
     def _finish_initialization(self, request: LoadRequest, before: ServiceStatus) -> ServiceStatus:
         try:
-            self._replace(request)
+            old = self._replace(request)
         except Exception as error:
             self._status = self._failed(before, error)
             raise
         finally:
             self._changing.release()
+        if old is not None:  # nobody has to wait for what is over
+            self._unload(old)
         return self._status
 
     def _begin_change(self) -> None:
@@ -228,16 +230,15 @@ class ModelService:
             )
         return loaded
 
-    def _replace(self, request: LoadRequest) -> None:
+    def _replace(self, request: LoadRequest) -> _Loaded | None:
+        """Load, and give what was loaded before."""
         self._check_license(request)
         loaded, resolved = self._load(request)
         old, self._loaded = self._loaded, loaded
         self._status = _ready_status(loaded, resolved)
-        log.info(
-            "loaded %s from %s", self.spec.model_id, self._status.source or "nothing: no weights"
-        )
-        if old is not None:
-            self._unload(old)
+        source = self._status.source or "nothing: no weights"
+        log.info("loaded %s from %s", self.spec.model_id, source)
+        return old
 
     def _failed(self, before: ServiceStatus, error: Exception) -> ServiceStatus:
         """Say why; a refused request, or weights that still serve, leave the state as it was."""
