@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ class RepeatConfig(NetworkConfig):
     horizon: int = BLOCK
     max_epochs: int | None = 12
     learning_rate: float = 0.1
+    learning_rate_schedule: Literal["constant", "cosine"] = "cosine"  # settles in the end
     device: str = "cpu"
 
 
