@@ -7,7 +7,7 @@ from forecast.core.types import ForecastTask
 from forecast.data.inline import Parameters
 from forecast.data.named_file import NamedFileParameters
 from forecast.data.policy import DataPolicy
-from forecast.data.validation import member, validated
+from forecast.data.validation import member, validated_options
 from forecast.models.spec import ModelSpec
 
 DEFAULT_LEVELS = (0.1, 0.5, 0.9)
@@ -27,7 +27,7 @@ def task_of(parameters: Parameters, spec: ModelSpec, default_horizon: int | None
         context_length=parameters.context_length,
         num_samples=parameters.num_samples,
         seed=parameters.seed,
-        options=validated(
+        options=validated_options(
             spec.options, parameters.model_options, member("/parameters", "model_options")
         ),
     )
@@ -107,7 +107,9 @@ def named_task(
         horizon=horizon_of(parameters.horizon_len, default_horizon, "/parameters/horizon_len"),
         quantile_levels=levels,
         seed=parameters.seed,
-        options=validated(spec.options, parameters.model_options, "/parameters/model_options"),
+        options=validated_options(
+            spec.options, parameters.model_options, "/parameters/model_options"
+        ),
     )
     return task, _band_indices(parameters, len(levels)) if wanted else ()
 

@@ -54,8 +54,26 @@ def validated(model: type[Model], document: Any, pointer: str = "") -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid([_field_error(detail, pointer, model) for detail in details]) from error
+        raise _refusal(error, model, pointer) from error
+
+
+def validated_options(model: type[Model], document: dict[str, Any], pointer: str = "") -> Model:
+    """Check options, which also Python code sets: from JSON, no type is guessed.
+
+    Raises:
+        InvalidRequest: names every field that is wrong.
+    """
+    if not document:
+        return model()
+    try:
+        return model.model_validate_json(orjson.dumps(document), strict=True)
+    except ValidationError as error:
+        raise _refusal(error, model, pointer) from error
+
+
+def _refusal(error: ValidationError, model: type[BaseModel], pointer: str) -> InvalidRequest:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return invalid([_field_error(detail, pointer, model) for detail in details])
 
 
 def invalid(errors: Sequence[FieldError]) -> InvalidRequest:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from forecast.core.errors import InvalidRequest
-from forecast.data.validation import read_json, validated
+from forecast.data.validation import read_json, validated, validated_options
 from forecast.models.base.config import ModelConfig
 from forecast.models.spec import ModelSpec
 
@@ -106,7 +106,7 @@ def checked_config(
     """
     for name in sorted(config.operator_fields & sent.keys()):
         raise InvalidRequest.field(f"{pointer}/{name}", "only the operator of this gateway sets it")
-    return validated(config, sent, pointer)
+    return validated_options(config, sent, pointer)
 
 
 def read_initialization(body: bytes) -> InitializationRequest:
