@@ -1,6 +1,5 @@
 """Reads a folder with a Chronos checkpoint; safetensors and JSON only, no code from outside."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from forecast.core.errors import BadData
+from forecast.models.base.checkpoint_folder import config_of, refuse_unreadable
 from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.chronos.bolt import BoltNetwork
 from forecast.models.chronos.chronos2 import Chronos2Network
@@ -29,7 +29,7 @@ def load_network(path: Path, device: torch.device) -> Network:
         BadData: not a checkpoint of Chronos, an incomplete one, or one that only pickle
             can read; says what to do.
     """
-    _refuse_what_cannot_be_read(path)
+    refuse_unreadable(path)
     kind = _kind(path)
     with LOAD_LOCK:
         try:
@@ -42,25 +42,9 @@ def load_network(path: Path, device: torch.device) -> Network:
     return network
 
 
-def _refuse_what_cannot_be_read(path: Path) -> None:
-    if (path / "adapter_config.json").exists():
-        raise BadData("this is a LoRA adapter; merge it into its base model and load the result")
-    if any(path.glob("*.safetensors")):
-        return
-    if any(path.glob("*.bin")) or any(path.glob("*.pt")) or any(path.glob("*.ckpt")):
-        raise BadData(
-            "the checkpoint holds pickled weights only, and loading those can run any code;"
-            " convert it to model.safetensors, with save_pretrained, and load that"
-        )
-    raise BadData("the checkpoint holds no model.safetensors")
-
-
 def _kind(path: Path) -> type[Network]:
-    try:
-        config = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise BadData("the checkpoint holds no config.json that can be read") from error
-    if not isinstance(config, dict) or not isinstance(config.get("chronos_config"), dict):
+    config = config_of(path)
+    if not isinstance(config.get("chronos_config"), dict):
         raise BadData("this is no checkpoint of Chronos: config.json has no chronos_config")
     name = config.get("chronos_pipeline_class", "ChronosPipeline")
     if name not in _NETWORKS:

@@ -1,6 +1,5 @@
 """Reads a folder with a Moirai checkpoint; safetensors and JSON only, no code from outside."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from forecast.core.errors import BadData
+from forecast.models.base.checkpoint_folder import config_of, refuse_unreadable
 from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.moirai.library import (
     Moirai2Module,
@@ -51,8 +51,8 @@ def load_network(path: Path, device: torch.device) -> Network:
         BadData: not a Moirai, an incomplete one, or one that only pickle can read; says what
             to do.
     """
-    _refuse_what_cannot_be_read(path)
-    config = _config(path)
+    refuse_unreadable(path)
+    config = config_of(path)
     kind = _kind(config)
     with LOAD_LOCK:
         try:
@@ -61,27 +61,6 @@ def load_network(path: Path, device: torch.device) -> Network:
             return kind.network(module.to(device).eval(), device)
         except _UNREADABLE as error:
             raise BadData("the checkpoint's weights and its config.json do not fit") from error
-
-
-def _refuse_what_cannot_be_read(path: Path) -> None:
-    if (path / "adapter_config.json").exists():
-        raise BadData("this is a LoRA adapter; merge it into its base model and load the result")
-    if (path / WEIGHTS_FILE).exists():
-        return
-    if any(path.glob("*.bin")) or any(path.glob("*.pt")) or any(path.glob("*.ckpt")):
-        raise BadData(
-            "the checkpoint holds pickled weights only, and loading those can run any code;"
-            f" convert it to {WEIGHTS_FILE}, with save_pretrained, and load that"
-        )
-    raise BadData(f"the checkpoint holds no {WEIGHTS_FILE}")
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise BadData("the checkpoint holds no config.json that can be read") from error
-    return config if isinstance(config, dict) else {}
 
 
 def _kind(config: dict[str, Any]) -> _Kind:

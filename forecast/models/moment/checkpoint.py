@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from forecast.core.errors import BadData
+from forecast.models.base.checkpoint_folder import config_of, refuse_unreadable
 from forecast.models.moment.network import FORECASTING, RECONSTRUCTION, build
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -40,7 +41,7 @@ def load_network(path: Path, device: torch.device) -> Any:
         BadData: not a MOMENT, an incomplete one, one whose forecasting head was never trained,
             or one that only pickle can read; says what to do.
     """
-    _refuse_what_cannot_be_read(path)
+    refuse_unreadable(path)
     config = read_config(path)
     try:
         weights = load_file(path / WEIGHTS_FILE)
@@ -66,11 +67,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         BadData: it is missing, or not that of a MOMENT which this version can run.
     """
-    try:
-        config = json.loads((path / CONFIG_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise BadData("the checkpoint holds no config.json that can be read") from error
-    if not isinstance(config, dict) or not isinstance(config.get("t5_config"), dict):
+    config = config_of(path)
+    if not isinstance(config.get("t5_config"), dict):
         raise BadData("this is no MOMENT: config.json has no t5_config")
     config.setdefault("task_name", RECONSTRUCTION)
     if config["task_name"] not in (RECONSTRUCTION, FORECASTING):
@@ -78,19 +76,6 @@ def read_config(path: Path) -> dict[str, Any]:
     if config.get("patch_len") != config.get("patch_stride_len"):
         raise BadData("a MOMENT whose patches overlap cannot be loaded")
     return config
-
-
-def _refuse_what_cannot_be_read(path: Path) -> None:
-    if (path / "adapter_config.json").exists():
-        raise BadData("this is a LoRA adapter; merge it into its base model and load the result")
-    if (path / WEIGHTS_FILE).exists():
-        return
-    if any(path.glob("*.bin")) or any(path.glob("*.pt")) or any(path.glob("*.ckpt")):
-        raise BadData(
-            "the checkpoint holds pickled weights only, and loading those can run any code;"
-            f" convert it to {WEIGHTS_FILE} and load that"
-        )
-    raise BadData(f"the checkpoint holds no {WEIGHTS_FILE}")
 
 
 def _has_forecasting_head(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> bool:

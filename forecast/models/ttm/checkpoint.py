@@ -1,12 +1,12 @@
 """Reads a folder with a TinyTimeMixer; safetensors and JSON only, no code from outside."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from forecast.core.errors import BadData
+from forecast.models.base.checkpoint_folder import config_of, refuse_unreadable
 from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.ttm.library import (
     TinyTimeMixerForDecomposedPrediction,
@@ -27,7 +27,7 @@ def load_network(path: Path, device: torch.device) -> Any:
         BadData: not a TinyTimeMixer that forecasts, an incomplete one, or one that only
             pickle can read; says what to do.
     """
-    _refuse_what_cannot_be_read(path)
+    refuse_unreadable(path)
     network_class = _network_class(path)
     with LOAD_LOCK:
         try:
@@ -46,19 +46,6 @@ def load_network(path: Path, device: torch.device) -> Any:
     return network.to(device).eval()
 
 
-def _refuse_what_cannot_be_read(path: Path) -> None:
-    if (path / "adapter_config.json").exists():
-        raise BadData("this is a LoRA adapter; merge it into its base model and load the result")
-    if any(path.glob("*.safetensors")):
-        return
-    if any(path.glob("*.bin")) or any(path.glob("*.pt")) or any(path.glob("*.ckpt")):
-        raise BadData(
-            "the checkpoint holds pickled weights only, and loading those can run any code;"
-            " convert it to model.safetensors, with save_pretrained, and load that"
-        )
-    raise BadData("the checkpoint holds no model.safetensors")
-
-
 def _refuse_what_cannot_be_given(config: Any) -> None:
     if config.categorical_vocab_size_list:
         raise BadData("the checkpoint was trained on static categories, which cannot be given here")
@@ -68,11 +55,8 @@ def _refuse_what_cannot_be_given(config: Any) -> None:
 
 
 def _network_class(path: Path) -> Any:
-    try:
-        config = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise BadData("the checkpoint holds no config.json that can be read") from error
-    if not isinstance(config, dict) or config.get("model_type") != "tinytimemixer":
+    config = config_of(path)
+    if config.get("model_type") != "tinytimemixer":
         raise BadData("this is no TinyTimeMixer: config.json names another model_type, or none")
     named = config.get("architectures") or ["TinyTimeMixerForPrediction"]
     if not isinstance(named, list) or named[0] not in _CLASSES:
