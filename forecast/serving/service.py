@@ -250,7 +250,11 @@ class ModelService:
 
     def _check_license(self, request: LoadRequest) -> None:
         terms = self.spec.license
-        if terms.commercial_use or request.accept_license or self._accept_license:
+        if terms.commercial_use:
+            return
+        if request.accept_license or self._accept_license:
+            who = "the request" if request.accept_license else "the setting"
+            log.info("%s accepted the license %s of %s", who, terms.id, self.spec.model_id)
             return
         raise LicenseNotAccepted(
             f"the weights of {self.spec.model_id} are licensed under {terms.id}, which forbids"

@@ -159,14 +159,17 @@ def test_a_series_that_breaks_the_model_fails_alone(service):
     assert predict(service) == 6.0
 
 
-def test_weights_that_forbid_commercial_use_want_to_be_accepted(sources):
+def test_weights_that_forbid_commercial_use_want_to_be_accepted(sources, caplog):
     ToyModel.loading.set()
+    caplog.set_level("INFO")
     spec = spec_of(license=License("CC-BY-NC-4.0", False, "https://example.org/nc"))
     service = ModelService(spec, sources)
     with pytest.raises(LicenseNotAccepted, match="CC-BY-NC-4.0"):
         service.initialize_model(ONE)
     assert service.initialize_model(replace(ONE, accept_license=True)).state is ModelState.READY
     service.shutdown_model()
+    assert "the request accepted the license CC-BY-NC-4.0 of toy" in caplog.text
     trusting = ModelService(spec, sources, accept_license=True)
     assert trusting.initialize_model(ONE).state is ModelState.READY
+    assert "the setting accepted the license" in caplog.text
     trusting.shutdown_model()
