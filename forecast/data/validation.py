@@ -1,6 +1,6 @@
 """Documents against pydantic models, with errors that point at the field."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -58,17 +58,30 @@ def validated(model: type[Model], document: Any, pointer: str = "") -> Model:
 
 
 def validated_options(model: type[Model], document: dict[str, Any], pointer: str = "") -> Model:
-    """Check options, which also Python code sets: from JSON, no type is guessed.
+    """Check options, which Python code sets too: pydantic is lenient there, JSON need not be.
 
     Raises:
-        InvalidRequest: names every field that is wrong.
+        InvalidRequest: names every field that is wrong, or of another type than its own.
     """
     if not document:
         return model()
-    try:
-        return model.model_validate_json(orjson.dumps(document), strict=True)
-    except ValidationError as error:
-        raise _refusal(error, model, pointer) from error
+    checked = validated(model, document, pointer)
+    guessed = list(_guessed(document, checked.model_dump(mode="json"), pointer))
+    if guessed:
+        raise invalid([FieldError(where, "is of the wrong type") for where in guessed])
+    return checked
+
+
+def _guessed(sent: Any, kept: Any, pointer: str) -> Iterator[str]:
+    """Find what was sent as one type and understood as another, such as "5" for 5."""
+    if isinstance(sent, dict) and isinstance(kept, dict):
+        for name in sent.keys() & kept.keys():
+            yield from _guessed(sent[name], kept[name], member(pointer, name))
+    elif isinstance(sent, list) and isinstance(kept, list):
+        for position, pair in enumerate(zip(sent, kept, strict=False)):
+            yield from _guessed(*pair, member(pointer, position))
+    elif any(isinstance(sent, kind) != isinstance(kept, kind) for kind in (bool, str)):
+        yield pointer
 
 
 def _refusal(error: ValidationError, model: type[BaseModel], pointer: str) -> InvalidRequest:
