@@ -7,16 +7,19 @@ ForecastError
 ├── NotFound              404
 │   ├── UnknownModel
 │   ├── UnknownSource
-│   └── FileMissing
+│   ├── FileMissing
+│   └── VersionNotFound       the store has no such version or alias
 ├── Conflict              409
 │   ├── ModelNotReady
-│   └── ModelBusy
+│   ├── ModelBusy
+│   └── VersionDamaged        a file of a stored version is not what was written
 ├── TooLarge              413
 ├── UnsupportedFormat     415
 ├── InvalidRequest        422  names the field
 │   ├── BackendUnavailable
 │   ├── NotTrainable          the family has nothing to learn
-│   └── TrainingFailed        the loss is not finite
+│   ├── TrainingFailed        the loss is not finite
+│   └── LooksAhead            weights that have seen what is to be forecast
 ├── LicenseNotAccepted    403
 ├── QueueFull             429  with a pause to wait
 ├── BadModelOutput        502  the model broke its contract
@@ -24,6 +27,7 @@ ForecastError
 ├── RemoteUnavailable     502  the service behind a model does not answer
 │   └── RemoteUnauthorized    it refuses the key of this deployment
 ├── MissingLibrary        501  a pip extra is not installed
+├── StoreError            507  the store cannot be written: no space, no right
 ├── Draining              503
 ├── HostUnavailable       503
 └── DeadlinePassed        504
@@ -103,6 +107,10 @@ class FileMissing(NotFound):
     code, title = "file_missing", "File missing"
 
 
+class VersionNotFound(NotFound):
+    code, title = "version_not_found", "Version not found"
+
+
 class Conflict(ForecastError):
     code, status, title = "conflict", 409, "Conflict"
 
@@ -113,6 +121,10 @@ class ModelNotReady(Conflict):
 
 class ModelBusy(Conflict):
     code, title = "model_busy", "Model busy"
+
+
+class VersionDamaged(Conflict):
+    code, title = "version_damaged", "Version damaged"
 
 
 class TooLarge(ForecastError):
@@ -144,12 +156,20 @@ class TrainingFailed(InvalidRequest):
     code, title = "training_failed", "Training failed"
 
 
+class LooksAhead(InvalidRequest):
+    code, title = "looks_ahead", "Looks ahead"
+
+
 class QueueFull(ForecastError):
     code, status, title = "queue_full", 429, "Queue full"
 
 
 class MissingLibrary(ForecastError):
     code, status, title = "missing_library", 501, "Missing library"
+
+
+class StoreError(ForecastError):
+    code, status, title = "store_error", 507, "Store cannot be written"
 
 
 class BadModelOutput(ForecastError):

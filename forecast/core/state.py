@@ -1,0 +1,110 @@
+"""What is written about a model: whose it is, what it has seen, and how far its training is.
+
+Each document carries the version of its format; `migrated` brings an older one up to date.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT_VERSION = 1
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+MIGRATIONS: Mapping[int, Migration] = {}
+"""Format version → what makes the next one of it."""
+
+
+def migrated(
+    document: dict[str, Any], migrations: Mapping[int, Migration] = MIGRATIONS
+) -> dict[str, Any]:
+    """Bring a document up to the format of this program.
+
+    Raises:
+        ValueError: it is of a later format, or of none.
+    """
+    version = document.get("format_version")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ValueError(
+            f"format {version} is not known; this program reads formats up to {FORMAT_VERSION}"
+        )
+    while version < FORMAT_VERSION:
+        document = migrations[version](document) | {"format_version": version + 1}
+        version += 1
+    return document
+
+
+class TrainingState(BaseModel):
+    """How far a training is; the tensors lie in the files that it names.
+
+    Attributes:
+        best_metric: the best validation loss so far; None before the first.
+        random_states: names of the generators whose states are in `state_file`.
+        state_file: holds weights, optimiser and random states, beside this document.
+        identity: hash of what the training started from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    global_step: int = Field(ge=0)
+    epoch: int = Field(ge=0)
+    best_metric: float | None = None
+    metric: str = "validation_loss"
+    random_states: tuple[str, ...] = ()
+    optimizer: str | None = None
+    state_file: str
+    identity: str
+
+
+class ModelMetadata(BaseModel):
+    """Whose weights these are, and all that they have seen.
+
+    Attributes:
+        version: its name in the store.
+        kind: `version`, or `snapshot` of a past date.
+        cutoff: time of the newest data that had any part in it; None where not known.
+        metrics: such as {"validation_loss": 0.2}.
+        source: of the weights that training started from; None for nothing.
+        data_sha256: of the data after the cut.
+        config_sha256: of the configuration it was trained with.
+        job_id: the job that made it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_id: str
+    version: str
+    kind: Literal["version", "snapshot"] = "version"
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    trained_at: datetime | None = None
+    cutoff: datetime | None = None
+    metrics: dict[str, float] = {}
+    item_ids: tuple[str, ...] = ()
+    num_points: int | None = None
+    data_reference: str | None = None
+    data_sha256: str | None = None
+    config_sha256: str | None = None
+    source: str | None = None
+    git_commit: str | None = None
+    job_id: str | None = None
+
+    @property
+    def cutoff_date(self) -> date | None:
+        return self.cutoff.date() if self.cutoff else None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """A model as it lies on a disk: its folder, what it is, and where its training stands.
+
+    Attributes:
+        training: of an unfinished training; None for one that is over.
+    """
+
+    path: Path
+    metadata: ModelMetadata
+    training: TrainingState | None = None
