@@ -1,22 +1,15 @@
-"""What is known of a job, and where it is written down."""
+"""What callers see of a job: its state, its progress, its events."""
 
-import logging
-import secrets
-import shutil
-import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from forecast.core.atomic import write_text
 
-log = logging.getLogger(__name__)
-
-RECORD = "job.json"
-_KEPT_IN_FOLDER = {RECORD, "log.txt"}  # of a job that is over; its data is not ours to keep
+class JobKind(StrEnum):
+    TRAINING = "training"
+    BACKTEST = "backtest"
 
 
 class JobState(StrEnum):
@@ -27,106 +20,135 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    @property
+    def is_over(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
-OVER = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+class Record(BaseModel):
+    """A snapshot of something that changes; never edited itself."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
 
 
-class JobError(BaseModel):
+class JobError(Record):
     """Why a job failed; `code` as in an error of the API."""
-
-    model_config = ConfigDict(frozen=True)
 
     code: str
     detail: str
 
 
-class Job(BaseModel):
-    """A snapshot of a job, never edited.
+class JobProgress(Record):
+    """The last report of what runs.
 
     Attributes:
-        progress: the last report of the training.
-        source: of the trained model, for `initialization`, once the job has succeeded.
+        phase: such as `training`, `evaluating`, `publishing`, `syncing`.
+        window: which part of the job: `current`, a snapshot's cutoff, a backtest's origin.
+        window_number: of the window among all of the job, from 1.
+        step: of `of` steps in this window, as far as they are known.
+        eta_s: seconds until the job is over, guessed from the windows and steps so far.
+        memory_bytes: of the process that works, and all it started.
     """
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    phase: str
+    window: str | None = None
+    window_number: int | None = None
+    windows: int | None = None
+    step: int | None = None
+    of: int | None = None
+    epoch: int | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    eta_s: float | None = None
+    memory_bytes: int | None = None
+
+
+class WindowResult(Record):
+    """What became of one fit of a job.
+
+    Attributes:
+        window: `current`, or the cutoff of a snapshot such as `2020-12-31`.
+        state: `skipped` where the store held it already.
+        version: its name in the store.
+    """
+
+    window: str
+    state: Literal["trained", "skipped"]
+    version: str
+    cutoff: datetime | None = None
+    metrics: dict[str, float] = {}
+    seconds: float | None = None
+    detail: str | None = None
+
+
+class Job(Record):
+    """A job, as it was when asked.
+
+    Attributes:
+        windows: the fits that are over, in order; of a training.
+        version: the version that a training published, for `store:<version>`.
+        message: one line about how it ended, such as that there was nothing to do.
+        retry_of: the job that this one does again.
+        attempts: times that a worker began or took it up again.
+    """
 
     id: str
-    kind: str = "training"
+    kind: JobKind
     model_id: str
     state: JobState = JobState.PENDING
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    progress: dict[str, Any] | None = None
+    progress: JobProgress | None = None
+    windows: tuple[WindowResult, ...] = ()
     metrics: dict[str, float] = {}
+    version: str | None = None
     source: str | None = None
+    message: str | None = None
     error: JobError | None = None
     warnings: tuple[str, ...] = ()
+    retry_of: str | None = None
+    attempts: int = 0
 
-    @classmethod
-    def new(cls, model_id: str, warnings: tuple[str, ...]) -> "Job":
-        job_id = f"tr_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
-        return cls(id=job_id, model_id=model_id, created_at=now(), warnings=warnings)
 
-    @property
-    def is_over(self) -> bool:
-        return self.state in OVER
+class JobEvent(Record):
+    """Something that happened to a job; `id` grows from 1 by 1 within the job.
+
+    Attributes:
+        data: of `progress` a JobProgress, of `state` and `done` the Job, of `log` {"line": …}.
+    """
+
+    id: int
+    kind: Literal["progress", "log", "state", "done"]
+    at: datetime
+    data: dict[str, Any]
+
+
+class JobFilter(Record):
+    """Which jobs to list, newest first; None is any.
+
+    Attributes:
+        before: id of a job; only jobs older than it.
+    """
+
+    model_id: str | None = None
+    kind: JobKind | None = None
+    state: JobState | None = None
+    limit: int = Field(100, ge=1, le=1000)
+    before: str | None = None
+
+
+class JobOutcome(Record):
+    """How the work of a job ended; what the worker hands back."""
+
+    state: Literal["succeeded", "failed", "cancelled"]
+    windows: tuple[WindowResult, ...] = ()
+    metrics: dict[str, float] = {}
+    version: str | None = None
+    message: str | None = None
+    error: JobError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-class JobFolders:
-    """A folder for each job: its record, its data while it runs, its log."""
-
-    def __init__(self, root: Path, kept: int) -> None:
-        """Remember where they are.
-
-        Args:
-            kept: jobs that are over and remembered; the oldest go first.
-        """
-        self._root = root
-        self._kept = kept
-
-    def folder(self, job_id: str) -> Path:
-        return self._root / job_id
-
-    def write(self, job: Job) -> None:
-        """Write the record down; of a job that is over, remove what it needed to run."""
-        folder = self.folder(job.id)
-        write_text(folder / RECORD, job.model_dump_json(indent=2) + "\n")
-        if job.is_over:
-            for path in folder.iterdir():
-                if path.name not in _KEPT_IN_FOLDER:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-    def read(self) -> list[Job]:
-        """List all jobs, oldest first; one that was under way when we ended has failed."""
-        found = [job for path in self._root.glob(f"*/{RECORD}") if (job := _record(path))]
-        for number, job in enumerate(found):
-            if not job.is_over:
-                found[number] = interrupted(job)
-                self.write(found[number])
-        return sorted(found, key=lambda job: job.id)
-
-    def forget_oldest(self, jobs: dict[str, Job]) -> None:
-        """Remove the oldest of the jobs that are over, from here and from the disk."""
-        over = [job_id for job_id, job in jobs.items() if job.is_over]
-        for job_id in over[: max(0, len(over) - self._kept)]:
-            del jobs[job_id]
-            shutil.rmtree(self.folder(job_id), ignore_errors=True)
-
-
-def interrupted(job: Job) -> Job:
-    error = JobError(code="interrupted", detail="the gateway ended while this was under way")
-    changes = {"state": JobState.FAILED, "finished_at": now(), "error": error}
-    return job.model_copy(update=changes)
-
-
-def _record(path: Path) -> Job | None:
-    try:
-        return Job.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        log.warning("the record of job %s cannot be read", path.parent.name)
-        return None
