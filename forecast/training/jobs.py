@@ -22,7 +22,7 @@ from forecast.models.base.saved import TRAINING_FILE
 from forecast.models.spec import ModelSpec
 from forecast.store.sources import SourceResolver
 from forecast.training.process import Failure, ProcessOptions, run_training
-from forecast.training.records import Job, JobError, JobFolders, JobState, interrupted, now
+from forecast.training.old_records import Job, JobError, JobFolders, JobState, interrupted, now
 from forecast.training.requests import TrainingPlan
 from forecast.training.runner import ORDER, TRAIN, VALIDATION, Order, draft_of
 from forecast.training.series_files import write_series

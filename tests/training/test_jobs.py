@@ -16,7 +16,7 @@ from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.training.jobs import TrainingJobs, TrainingOptions
 from forecast.training.process import ProcessOptions
-from forecast.training.records import Job, JobFolders, JobState
+from forecast.training.old_records import Job, JobFolders, JobState
 from forecast.training.requests import TrainingPlan
 
 PATIENCE_S = 20.0
