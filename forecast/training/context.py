@@ -14,7 +14,7 @@ Step = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 """`step(name, work)`: do a piece of work once; asked again later, give its JSON of then."""
 
 
-class Stopped(Exception):  # noqa: N818 -- an end that was asked for, not a mistake
+class Stopped(Exception):
     """The job is to be cancelled, and what ran for it has ended."""
 
 
