@@ -5,6 +5,8 @@ JSON, or one variable per model: `FORECAST_PYTHON__MOIRAI=/opt/moirai/bin/python
 """
 
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -170,6 +172,32 @@ class Settings(BaseSettings):
         description="MLflow server for `mlflow:` sources.",
     )
 
+    store: dict[str, Any] = Field(
+        default_factory=dict,
+        description="How versions are kept, a variable each: `FORECAST_STORE__MAX_VERSIONS`, …;"
+        " docs/storage.md lists them. They win over `store_file`.",
+    )
+    store_file: Path | None = Field(None, description="The same as a YAML file.")
+    storage_backend: Literal["local", "hf", "mlflow"] = Field(
+        "local",
+        validation_alias=_also("FORECAST_STORAGE_BACKEND", "STORAGE_BACKEND"),
+        description="Where versions are copied to besides the local store.",
+    )
+    model_repos: dict[str, str] = Field(
+        default_factory=dict,
+        description="Hub repository of a model's versions, `FORECAST_MODEL_REPOS__<MODEL_ID>` or"
+        " `HF_<MODEL_ID>_MODEL_REPO`.",
+    )
+    versions_loaded: int = Field(
+        4,
+        ge=0,
+        le=1000,
+        description="Versions a host holds for `as_of` and `version`, each process.",
+    )
+    versions_bytes: Bytes = Field(
+        4 * 1024**3, description="The weights of those may have so many bytes together."
+    )
+
     timegpt_api_key: SecretStr | None = Field(
         None,
         validation_alias=_also("FORECAST_TIMEGPT_API_KEY", "NIXTLA_API_KEY"),
@@ -214,16 +242,57 @@ class Settings(BaseSettings):
         65_536, ge=0, description="Answers from this size on are compressed; 0 never."
     )
 
-    training_jobs: int = Field(1, ge=1, le=64, description="Trainings that run at a time.")
-    training_queue: int = Field(
-        16, ge=0, le=10_000, description="Trainings that may wait; then 429."
+    database_url: SecretStr | None = Field(
+        None,
+        description="Database of the jobs: `postgresql://…` where workers are on several"
+        " machines; `<home>/jobs.db` otherwise.",
     )
+    workers: int = Field(
+        1, ge=0, le=64, description="Workers that the gateway starts; 0 where they run elsewhere."
+    )
+    worker_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="Name of a worker, kept over restarts; by default the machine's name.",
+    )
+    worker_lost_s: Seconds = Field(
+        20.0, description="A worker unheard of for so long is dead; others take up its jobs."
+    )
+    training_jobs: int = Field(1, ge=1, le=64, description="Jobs that run at a time, each worker.")
+    training_queue: int = Field(16, ge=0, le=10_000, description="Jobs that may wait; then 429.")
     training_limit_s: float = Field(
-        86_400.0, gt=0, le=31_536_000, description="Longest that a training may run."
+        86_400.0, gt=0, le=31_536_000, description="Longest that a job may run."
+    )
+    training_memory_bytes: int = Field(
+        0,
+        ge=0,
+        le=2**50,
+        description="Most memory of a training's processes; 0 for nine tenths of the machine's.",
     )
     training_threads: int = Field(
         0, ge=0, le=1024, description="Threads of a training; 0 for one a core."
     )
+    training_cancel_s: Seconds = Field(
+        10.0, description="How long a cancelled training may take to end by itself."
+    )
+    training_attempts: int = Field(
+        5, ge=1, le=1000, description="Times that a job is taken up again after its worker died."
+    )
+    jobs_kept: int = Field(1000, ge=1, le=100_000, description="Jobs that are over and remembered.")
+    event_streams: int = Field(
+        100, ge=1, le=100_000, description="Callers that may follow the events of jobs at once."
+    )
+    default_dataset: str | None = Field(
+        None,
+        max_length=1024,
+        description="What `POST /train/<model_id>` learns from: a dataset's name, or a file under"
+        " the data roots.",
+    )
+    default_dataset_schema: dict[str, Any] | None = Field(
+        None, description="Roles of that file's columns, as the `schema` of a table."
+    )
+    max_datasets: int = Field(100, ge=0, le=100_000, description="Named datasets that are kept.")
+    max_datasets_bytes: Bytes = Field(4 * 1024**3, description="All named datasets together.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged."
@@ -244,6 +313,23 @@ class Settings(BaseSettings):
     def models_folder(self) -> Path:
         """Folder that trained models are written to."""
         return self.home / "models"
+
+    @property
+    def jobs_folder(self) -> Path:
+        """Folder of the jobs: their data, logs and results."""
+        return self.home / "jobs"
+
+    @property
+    def jobs_database(self) -> str:
+        """Address of the database that holds the jobs."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home.absolute() / 'jobs.db'}"
+
+    @property
+    def datasets_folder(self) -> Path:
+        """Folder of the named datasets."""
+        return self.home / "datasets"
 
     @property
     def data_folders(self) -> tuple[Path, ...]:
@@ -278,9 +364,19 @@ def read_settings(**changes: Any) -> Settings:
     """
     given = {name: value for name, value in changes.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
+        repos = _repos_of(os.environ) | settings.model_repos
+        return settings.model_copy(update={"model_repos": repos})
     except (ValidationError, SettingsError, json.JSONDecodeError) as error:
         raise ValueError(_explained(error)) from error
+
+
+def _repos_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Read `HF_<MODEL_ID>_MODEL_REPO` of each model."""
+    found = (
+        (re.fullmatch(r"HF_(\w+)_MODEL_REPO", name), repo) for name, repo in environment.items()
+    )
+    return {match[1].lower(): repo for match, repo in found if match and repo}
 
 
 def _explained(error: Exception) -> str:

@@ -11,8 +11,19 @@ FILES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))
 
 # From the bottom up; a layer imports its own and those below it.
 LAYERS = ("core", "models", "store", "data", "serving", "training", "api")
-COMPOSITION = {"settings", "keys", "logs", "machine", "server", "wiring", "main", "host"}
-READ_THE_ENVIRONMENT = {"settings.py", "main.py", "host.py"}
+COMPOSITION = {
+    "settings",
+    "keys",
+    "logs",
+    "machine",
+    "server",
+    "wiring",
+    "main",
+    "host",
+    "worker",
+    "cli",
+}
+READ_THE_ENVIRONMENT = {"settings.py", "main.py", "host.py", "worker.py"}
 WEB = {"fastapi", "starlette", "uvicorn"}
 MODEL_LIBRARIES = {
     "chronos",
