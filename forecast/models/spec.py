@@ -66,6 +66,7 @@ class ModelSpec:
         config: what may be set when it is loaded.
         options: what may be set in each request.
         training_backend: whose training it uses, where it can be trained.
+        distributed: whether several processes can share a training.
         extra: the pip extra that brings its library.
         environment: `shared`, or the name of an environment of its own.
         max_replicas: the most processes worth having on one machine; 1 for a model that
@@ -87,6 +88,7 @@ class ModelSpec:
     config: type[ModelConfig] = ModelConfig
     options: type[ModelOptions] = ModelOptions
     training_backend: TrainingBackend = TrainingBackend.CUSTOM
+    distributed: bool = False
     status: Literal["active", "planned", "deprecated"] = "active"
     environment: str = "shared"
     max_replicas: int = 8

@@ -66,5 +66,6 @@ SPEC = ModelSpec(
     config=ChronosConfig,
     options=ChronosOptions,
     training_backend=TrainingBackend.PYTORCH,
+    distributed=True,
     variants=("bolt", "t5", "chronos2"),
 )

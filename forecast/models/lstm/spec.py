@@ -57,4 +57,5 @@ SPEC = ModelSpec(
     extra="networks",
     config=LstmConfig,
     training_backend=TrainingBackend.PYTORCH,
+    distributed=True,
 )

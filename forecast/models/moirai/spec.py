@@ -62,6 +62,7 @@ SPEC = ModelSpec(
     config=MoiraiConfig,
     options=MoiraiOptions,
     training_backend=TrainingBackend.PYTORCH,
+    distributed=True,
     environment="moirai",
     variants=("moirai2", "moirai1", "moirai-moe"),
 )

@@ -53,6 +53,7 @@ SPEC = ModelSpec(
     extra="moment",
     config=MomentConfig,
     training_backend=TrainingBackend.PYTORCH,
+    distributed=True,
     environment="moment",
     variants=("reconstruction", "forecasting"),
 )

@@ -77,5 +77,6 @@ SPEC = ModelSpec(
     extra="networks",
     config=PatchTSTConfig,
     training_backend=TrainingBackend.TRANSFORMERS,
+    distributed=True,
     variants=("mse", "nll"),
 )

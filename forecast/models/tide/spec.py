@@ -65,4 +65,5 @@ SPEC = ModelSpec(
     extra="networks",
     config=TideConfig,
     training_backend=TrainingBackend.PYTORCH,
+    distributed=True,
 )

@@ -54,4 +54,5 @@ SPEC = ModelSpec(
     config=TuningConfig,
     options=TimesFM20Options,
     training_backend=TrainingBackend.PYTORCH,
+    distributed=True,
 )

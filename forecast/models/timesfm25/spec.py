@@ -59,4 +59,5 @@ SPEC = ModelSpec(
     config=TuningConfig,
     options=TimesFM25Options,
     training_backend=TrainingBackend.PYTORCH,
+    distributed=True,
 )

@@ -52,4 +52,5 @@ SPEC = ModelSpec(
     extra="networks",
     config=TSMixerConfig,
     training_backend=TrainingBackend.PYTORCH,
+    distributed=True,
 )

@@ -65,6 +65,7 @@ SPEC = ModelSpec(
     extra="ttm",
     config=TTMConfig,
     training_backend=TrainingBackend.TRANSFORMERS,
+    distributed=True,
     environment="ttm",
     variants=("r2", "r3", "r3-dec"),
 )
