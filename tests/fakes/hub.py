@@ -5,9 +5,12 @@
         HfApi(endpoint=hub.endpoint).model_info("org/name").sha == commit
 
 It speaks the endpoints that a download uses: HEAD and GET `/<repo>/resolve/<revision>/<file>`,
-`/api/models/<repo>[/revision/<revision>]`, `…/tree/<revision>` and `…/refs`.
+`/api/models/<repo>[/revision/<revision>]`, `…/tree/<revision>` and `…/refs`; and those of an
+upload: `/api/repos/create`, `…/branch/<name>`, `…/preupload/<revision>`, `…/commit/<revision>`
+and LFS with whole files. Who writes needs the token, and so does who reads what is private.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -22,8 +25,11 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 _API = re.compile(
-    r"/api/models/(?P<repo>[^/]+(?:/[^/]+)?)(?:/(?P<what>revision|tree|refs)(?:/(?P<revision>.+))?)?"
+    r"/api/models/(?P<repo>[^/]+(?:/[^/]+)?)"
+    r"(?:/(?P<what>revision|tree|refs|branch|preupload|commit)(?:/(?P<revision>.+))?)?"
 )
+_LFS_BATCH = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)\.git/info/lfs/objects/batch")
+_LFS_OBJECT = re.compile(r"/storage/(?P<sha256>[0-9a-f]{64})")
 _FILE = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 
 
@@ -32,6 +38,8 @@ class Repository:
     """Its files at each commit, and the commits that its branches and tags name.
 
     Attributes:
+        objects: large files that were uploaded, by their SHA-256, committed or not.
+        private: whoever has no token is told that there is no such repository.
         gated: wants a token, and answers as gated without one.
         status: answer every request with this HTTP status instead; None to work.
         corrupt: flip a byte of every file sent, while the headers tell the truth.
@@ -39,6 +47,8 @@ class Repository:
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    private: bool = False
     gated: bool = False
     status: int | None = None
     corrupt: bool = False
@@ -47,14 +57,32 @@ class Repository:
         commit = self.refs.get(revision, revision)
         return (commit, self.commits[commit]) if commit in self.commits else None
 
+    def commit(self, branch: str, content: Mapping[str, bytes]) -> str:
+        """Let a branch hold these files; the commit depends on them alone."""
+        digests = {name: _sha256(data) for name, data in sorted(content.items())}
+        commit = hashlib.sha1(json.dumps(digests).encode()).hexdigest()
+        self.commits[commit] = dict(content)
+        self.refs[branch] = commit
+        return commit
+
 
 class FakeHub:
-    """The server. `requests` lists what was asked, as `METHOD /path`."""
+    """The server.
+
+    Attributes:
+        requests: what was asked, as `METHOD /path`.
+        authorized: those of the requests that carried the token.
+        answers_left: after so many more answers, connections are cut; None for never.
+        uploading: the repository that large files are sent to now.
+    """
 
     def __init__(self, *, token: str = "hf_secret_of_the_test") -> None:
         self.token = token
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
+        self.authorized: list[str] = []
+        self.answers_left: int | None = None
+        self.uploading = Repository()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
@@ -65,13 +93,7 @@ class FakeHub:
     def add(self, repo: str, files: Mapping[str, bytes] | Path, *, revision: str = "main") -> str:
         """Commit files, or a folder of them, to a branch; the commit depends on them alone."""
         content = _read(files) if isinstance(files, Path) else dict(files)
-        commit = hashlib.sha1(
-            json.dumps({name: _sha256(data) for name, data in sorted(content.items())}).encode()
-        ).hexdigest()
-        repository = self.repositories.setdefault(repo, Repository())
-        repository.commits[commit] = content
-        repository.refs[revision] = commit
-        return commit
+        return self.repositories.setdefault(repo, Repository()).commit(revision, content)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -95,7 +117,7 @@ class FakeHub:
             def do_GET(self) -> None:
                 self.answer(hub)
 
-            do_HEAD = do_GET  # noqa: N815 -- http.server looks for this name
+            do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 -- http.server looks for these names
 
         return Handler
 
@@ -123,20 +145,132 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def answer(self, hub: FakeHub) -> None:
+        self.hub = hub
         path = unquote(urlsplit(self.path).path)
         hub.requests.append(f"{self.command} {path}")
+        self.has_token = self.headers["Authorization"] == f"Bearer {hub.token}"
+        if self.has_token:
+            hub.authorized.append(hub.requests[-1])
+        if hub.answers_left == 0:
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
+        hub.answers_left = hub.answers_left and hub.answers_left - 1
+        return (
+            self._write(path, self._body()) if self.command in ("POST", "PUT") else self._give(path)
+        )
+
+    def _give(self, path: str) -> None:
         found = _API.fullmatch(path) or _FILE.fullmatch(path)
-        repository = hub.repositories.get(found["repo"]) if found else None
+        repository = self.hub.repositories.get(found["repo"]) if found else None
         if found is None or repository is None:
             self._refuse(401 if found else 404, "RepoNotFound")
         elif repository.status is not None:
             self._refuse(repository.status, "")
-        elif repository.gated and self.headers["Authorization"] != f"Bearer {hub.token}":
+        elif repository.private and not self.has_token:
+            self._refuse(401, "RepoNotFound")
+        elif repository.gated and not self.has_token:
             self._refuse(403, "GatedRepo")
         elif "file" in found.groupdict():
             self._send_file(repository, found["revision"], found["file"])
         else:
             self._send_api(repository, found["repo"], found["what"], found["revision"] or "main")
+
+    def _write(self, path: str, body: bytes) -> None:
+        """Take a part of an upload; files go to a storage that wants no token, as hubs have it."""
+        if stored := _LFS_OBJECT.fullmatch(path):
+            return self._store(stored["sha256"], body)
+        if not self.has_token:
+            return self._refuse(401, "")
+        if path == "/api/repos/create":
+            return self._create(json.loads(body))
+        found = _LFS_BATCH.fullmatch(path) or _API.fullmatch(path)
+        repository = self.hub.repositories.get(found["repo"]) if found else None
+        if found is None or repository is None:
+            return self._refuse(404, "RepoNotFound")
+        if repository.status is not None:
+            return self._refuse(repository.status, "")
+        if found.re is _LFS_BATCH:
+            return self._plan(repository, json.loads(body))
+        write = {"branch": self._branch, "preupload": self._sort, "commit": self._commit}
+        return write[found["what"]](repository, found["revision"], body)
+
+    def _create(self, wanted: dict[str, Any]) -> None:
+        repo = f"{wanted['organization']}/{wanted['name']}"
+        if repo in self.hub.repositories:
+            return self._refuse(409, "")
+        repository = Repository(private=wanted.get("visibility") == "private")
+        repository.commit("main", {".gitattributes": b""})
+        self.hub.repositories[repo] = repository
+        return self._send_json({"url": f"{self.hub.endpoint}/{repo}"})
+
+    def _branch(self, repository: Repository, name: str, body: bytes) -> None:
+        if name in repository.refs:
+            return self._refuse(409, "")
+        start = (json.loads(body) if body else {}).get("startingPoint", "main")
+        repository.refs[name] = repository.refs.get(start, start)
+        return self._send_json({})
+
+    def _sort(self, repository: Repository, revision: str, body: bytes) -> None:
+        """Say of each file whether it goes into the commit or to the storage of large files."""
+        if repository.files(revision) is None:
+            return self._refuse(404, "RevisionNotFound")
+        files = [
+            {
+                "path": file["path"],
+                "uploadMode": "lfs" if _is_large(file["path"]) else "regular",
+                "shouldIgnore": False,
+            }
+            for file in json.loads(body)["files"]
+        ]
+        return self._send_json({"files": files})
+
+    def _plan(self, repository: Repository, wanted: dict[str, Any]) -> None:
+        """Say where to send the large files that are not here yet."""
+        objects = []
+        for one in wanted["objects"]:
+            here = one["oid"] in repository.objects
+            upload = {"upload": {"href": f"{self.hub.endpoint}/storage/{one['oid']}"}}
+            objects.append(one if here else one | {"actions": upload})
+        self.hub.uploading = repository
+        self._send_json({"transfer": "basic", "objects": objects})
+
+    def _store(self, sha256: str, body: bytes) -> None:
+        if _sha256(body) != sha256:
+            return self._refuse(400, "")
+        self.hub.uploading.objects[sha256] = body
+        return self._send(200, b"", {})
+
+    def _commit(self, repository: Repository, branch: str, body: bytes) -> None:
+        lines = [json.loads(line) for line in body.splitlines()]
+        found = repository.files(branch)
+        if found is None:
+            return self._refuse(404, "RevisionNotFound")
+        head, files = found[0], dict(found[1])
+        for line in lines:
+            value = line["value"]
+            match line["key"]:
+                case "header" if value.get("parentCommit", head) != head:
+                    return self._refuse(412, "")
+                case "file":
+                    files[value["path"]] = base64.b64decode(value["content"])
+                case "lfsFile":
+                    files[value["path"]] = repository.objects[value["oid"]]
+                case "deletedFile":
+                    del files[value["path"]]
+        commit = repository.commit(branch, files)
+        return self._send_json(
+            {"commitUrl": f"{self.hub.endpoint}/commit/{commit}", "commitOid": commit}
+        )
+
+    def _body(self) -> bytes:
+        if self.headers["Transfer-Encoding"] != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"] or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def _send_api(self, repository: Repository, repo: str, what: str | None, revision: str) -> None:
         if what == "refs":
