@@ -1,5 +1,6 @@
 """What the routes answer, for the OpenAPI document and for who reads it."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -164,3 +165,78 @@ class JobResultDocument(Document):
     source: str = Field(description="Send it to `initialization` to load the trained model.")
     metrics: dict[str, float]
     training: dict[str, Any] = Field(description="The record that is kept with the model.")
+
+
+class VersionDocument(Document):
+    """What a stored version is. Load it with `source`, or ask for it by `parameters.version`."""
+
+    name: str
+    kind: Literal["version", "snapshot"]
+    source: str = Field(description="For `initialization`, and to start a training from.")
+    created_at: datetime
+    trained_at: datetime | None
+    cutoff: datetime | None = Field(description="Nothing later had any part in it.")
+    metrics: dict[str, float]
+    sha256: str = Field(description="Of its weights.")
+    size_bytes: int
+    aliases: list[str]
+    num_items: int = Field(description="Series that it has learnt from.")
+    num_points: int | None
+    data_reference: str | None
+    data_sha256: str | None
+    config_sha256: str | None
+    git_commit: str | None
+    job_id: str | None
+
+
+class VersionsDocument(Document):
+    versions: list[VersionDocument] = Field(description="Newest first.")
+    count: int
+
+
+class SnapshotsDocument(Document):
+    snapshots: list[VersionDocument] = Field(description="Of the latest date first.")
+    count: int
+
+
+class FileDocument(Document):
+    sha256: str
+    size: int
+
+
+class VersionDetailDocument(VersionDocument):
+    item_ids: list[str]
+    files: dict[str, FileDocument]
+    verified: bool = Field(description="Whether every file is what was written.")
+    damage: str | None = Field(description="Which file is not, and what to take instead.")
+
+
+class AliasesDocument(Document):
+    aliases: dict[str, str] = Field(description="Which version each stands for.")
+    count: int
+
+
+class AliasChangeDocument(Document):
+    """A change of an alias. `version` is null where the alias was removed."""
+
+    alias: str
+    version: str | None
+    previous: str | None
+    at: datetime
+    who: str = Field(description="The key that was used, by the first digits of its hash.")
+    why: str
+
+
+class AliasDocument(AliasChangeDocument):
+    """What an alias stands for, and the change that made it so."""
+
+    version: str
+    warnings: list[str] = Field(description="What did not follow the change.")
+
+
+class AliasHistoryDocument(Document):
+    alias: str
+    history: list[AliasChangeDocument] = Field(description="Newest first.")
+    count: int = Field(description="Of all changes there were.")
+    on: datetime | None = Field(description="The moment that was asked for.")
+    served: str | None = Field(description="The version at that moment; now, where none was asked.")
