@@ -7,7 +7,6 @@ A branch or tag named is looked up at each load; while the hub is down, it is wh
 """
 
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -18,28 +17,17 @@ import httpx2
 from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
-    DisabledRepoError,
-    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from forecast.core.atomic import locked, write_text
-from forecast.core.errors import (
-    Forbidden,
-    ForecastError,
-    InvalidRequest,
-    SourceUnavailable,
-    UnknownSource,
-    UnsupportedFormat,
-)
+from forecast.core.errors import SourceUnavailable, UnsupportedFormat
 from forecast.store.checkpoint import PATTERNS, WEIGHTS, file_digest, require_weights
+from forecast.store.hub_errors import explained, is_down
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 DEFAULT_REVISION = "main"
@@ -100,7 +88,7 @@ class Hub:
         try:
             commit, folder = self._snapshot(repo, wanted, known)
         except (HfHubHTTPError, httpx2.HTTPError, OSError, HFValidationError) as error:
-            raise _explained(error, f"hf:{repo}@{wanted}") from error
+            raise explained(error, f"hf:{repo}@{wanted}") from error
         require_weights(folder)
         _verify(folder)
         if commit not in (name, known):
@@ -118,7 +106,7 @@ class Hub:
         try:
             commit = self._ask(repo, revision)
         except (httpx2.TransportError, OfflineModeIsEnabled, HfHubHTTPError) as error:
-            if not _is_down(error):
+            if not is_down(error):
                 raise
             return self._cached(repo, known or revision)
         folder = snapshot_download(
@@ -202,43 +190,3 @@ def _verify(folder: Path) -> None:
             link.unlink()
             blob.unlink()
             raise SourceUnavailable(_LOST)
-
-
-def _is_down(error: Exception) -> bool:
-    """Tell a hub that does not answer from one that says no."""
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    return True
-
-
-def _explained(error: Exception, source: str) -> ForecastError:
-    """Say in our words what the hub's client says in its own; those may name paths."""
-    for kind, meaning in _MEANINGS.items():
-        if isinstance(error, kind):
-            return meaning[0](meaning[1].format(source=source))
-    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
-        return Forbidden(f"the hub refuses {source} to this token; check the token")
-    if isinstance(error, OSError) and error.errno:
-        reason = os.strerror(error.errno).lower()
-        return SourceUnavailable(f"{source} cannot be written to the cache of weights: {reason}")
-    return SourceUnavailable(
-        f"the hub does not answer, and {source} is not whole in the cache;"
-        " check the network and the hub's address, or use a local: source"
-    )
-
-
-# In this order: a gated repository is, to the client, a kind of missing one.
-_MEANINGS: dict[type[Exception], tuple[type[ForecastError], str]] = {
-    GatedRepoError: (
-        Forbidden,
-        "{source} is gated: accept its terms on the hub with the account of the token",
-    ),
-    DisabledRepoError: (Forbidden, "the hub has disabled {source}"),
-    RepositoryNotFoundError: (
-        UnknownSource,
-        "the hub has no {source}, or it is private and the token does not open it",
-    ),
-    RevisionNotFoundError: (UnknownSource, "the hub has no revision {source}"),
-    RemoteEntryNotFoundError: (UnknownSource, "a file of {source} is gone from the hub"),
-    HFValidationError: (InvalidRequest, "{source} is not the name of a repository"),
-}
