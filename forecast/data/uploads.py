@@ -1,5 +1,6 @@
 """Multipart uploads: a file and, as JSON, what is in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -44,7 +45,13 @@ class UploadForm(WireModel):
 
 
 @dataclass(slots=True)
-class _Part:
+class Part:
+    """One part of a multipart body.
+
+    Attributes:
+        headers: name in lower case → value.
+    """
+
     headers: dict[str, bytes] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
 
@@ -60,6 +67,24 @@ class _Part:
     def filename(self) -> str:
         return self.options.get(b"filename", b"").decode("utf-8", "replace")
 
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", b"").decode("latin-1")
+
+    def json(self) -> Any:
+        """Read it as JSON.
+
+        Raises:
+            BadData: it is not JSON.
+            TooLarge: it is larger than JSON beside a file may be.
+        """
+        if len(self.body) > _MAX_JSON_BYTES:
+            raise TooLarge(f"the part {self.name!r} is larger than {_MAX_JSON_BYTES} bytes")
+        try:
+            return read_json(bytes(self.body))
+        except BadData as error:
+            raise BadData(f"the part {self.name!r} must hold JSON: {error.detail}") from error
+
 
 def read_upload(body: bytes, content_type: str, policy: DataPolicy) -> Upload:
     """Take a multipart/form-data body apart.
@@ -69,22 +94,47 @@ def read_upload(body: bytes, content_type: str, policy: DataPolicy) -> Upload:
         InvalidRequest: a part is missing, unknown, sent twice or wrong; points at the part.
         TooLarge: a part is larger than allowed.
     """
-    parts = _by_name(_parts(body, _boundary(content_type), policy))
-    missing = [name for name in ("file", "schema") if name not in parts]
-    if missing:
-        raise invalid([FieldError(f"/{name}", "this part is required") for name in missing])
+    parts = read_parts(body, content_type, policy, _PARTS)
     file = parts["file"]
     return Upload(
         body=bytes(file.body),
         name=file.filename,
-        media_type=file.headers.get("content-type", b"").decode("latin-1"),
-        schema=validated(TableSchema, _json(parts["schema"], "schema"), "/schema"),
+        media_type=file.media_type,
+        schema=validated(TableSchema, parts["schema"].json(), "/schema"),
         parameters=(
-            validated(Parameters, _json(parts["parameters"], "parameters"), "/parameters")
+            validated(Parameters, parts["parameters"].json(), "/parameters")
             if "parameters" in parts
             else Parameters()
         ),
     )
+
+
+def read_parts(
+    body: bytes, content_type: str, policy: DataPolicy, known: Sequence[str]
+) -> dict[str, Part]:
+    """Take a multipart/form-data body apart; each part once, by its name.
+
+    Args:
+        known: names of the parts there may be; `file` and `schema` are required.
+
+    Raises:
+        BadData: the body is broken.
+        InvalidRequest: a part is missing, unknown or sent twice; points at the part.
+        TooLarge: a part is larger than allowed, or there are too many.
+    """
+    parts: dict[str, Part] = {}
+    for part in _parts(body, _boundary(content_type), policy, known):
+        if part.name not in known:
+            raise InvalidRequest.field(
+                f"/{part.name}", f"unknown part; known are {', '.join(known)}"
+            )
+        if part.name in parts:
+            raise InvalidRequest.field(f"/{part.name}", "this part is sent twice")
+        parts[part.name] = part
+    missing = [name for name in ("file", "schema") if name not in parts]
+    if missing:
+        raise invalid([FieldError(f"/{name}", "this part is required") for name in missing])
+    return parts
 
 
 def _boundary(content_type: str) -> bytes:
@@ -94,29 +144,8 @@ def _boundary(content_type: str) -> bytes:
     return boundary
 
 
-def _by_name(parts: list[_Part]) -> dict[str, _Part]:
-    named: dict[str, _Part] = {}
-    for part in parts:
-        name = part.name
-        if name not in _PARTS:
-            raise InvalidRequest.field(f"/{name}", f"unknown part; known are {', '.join(_PARTS)}")
-        if name in named:
-            raise InvalidRequest.field(f"/{name}", "this part is sent twice")
-        named[name] = part
-    return named
-
-
-def _json(part: _Part, name: str) -> Any:
-    if len(part.body) > _MAX_JSON_BYTES:
-        raise TooLarge(f"the part {name!r} is larger than {_MAX_JSON_BYTES} bytes")
-    try:
-        return read_json(bytes(part.body))
-    except BadData as error:
-        raise BadData(f"the part {name!r} must hold JSON: {error.detail}") from error
-
-
-def _parts(body: bytes, boundary: bytes, policy: DataPolicy) -> list[_Part]:
-    collector = _Collector(policy.max_file_bytes)
+def _parts(body: bytes, boundary: bytes, policy: DataPolicy, known: Sequence[str]) -> list[Part]:
+    collector = _Collector(policy.max_file_bytes, known)
     try:
         parser = MultipartParser(boundary, collector.callbacks())
         parser.write(body)
@@ -131,8 +160,9 @@ def _parts(body: bytes, boundary: bytes, policy: DataPolicy) -> list[_Part]:
 class _Collector:
     """Gathers parts as the parser meets them; the parser itself bounds their headers."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self.parts: list[_Part] = []
+    def __init__(self, max_bytes: int, known: Sequence[str]) -> None:
+        self.parts: list[Part] = []
+        self._known = known
         self.is_complete = False
         self._max_bytes = max_bytes
         self._name = bytearray()
@@ -149,9 +179,9 @@ class _Collector:
         }
 
     def _begin(self) -> None:
-        if len(self.parts) == len(_PARTS) + 1:
-            raise TooLarge(f"an upload has the parts {', '.join(_PARTS)}; this has more")
-        self.parts.append(_Part())
+        if len(self.parts) == len(self._known) + 1:
+            raise TooLarge(f"an upload has the parts {', '.join(self._known)}; this has more")
+        self.parts.append(Part())
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         body = self.parts[-1].body
