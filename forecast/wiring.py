@@ -33,7 +33,7 @@ from forecast.serving.supervisor import ChildOptions
 from forecast.settings import Settings
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
-from forecast.training.jobs import TrainingJobs, TrainingOptions
+from forecast.training.old_jobs import TrainingJobs, TrainingOptions
 from forecast.training.process import ProcessOptions
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from forecast.api.responses import json_response
 from forecast.api.schemas import JobDocument, JobResultDocument, JobsDocument
 from forecast.data.policy import DataPolicy
 from forecast.models.spec import ModelSpec
-from forecast.training.jobs import TrainingJobs
+from forecast.training.old_jobs import TrainingJobs
 from forecast.training.old_records import Job
 from forecast.training.requests import read_training
 

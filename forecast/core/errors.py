@@ -30,6 +30,7 @@ ForecastError
 ├── StoreError            507  the store cannot be written: no space, no right
 ├── Draining              503
 ├── HostUnavailable       503
+├── DatabaseUnavailable   503  the database of the jobs does not answer
 └── DeadlinePassed        504
 
 The text of an error is safe for the caller and tells what to change.
@@ -194,6 +195,10 @@ class Draining(ForecastError):
 
 class HostUnavailable(ForecastError):
     code, status, title = "host_unavailable", 503, "Model host unavailable"
+
+
+class DatabaseUnavailable(ForecastError):
+    code, status, title = "database_unavailable", 503, "Database of the jobs unavailable"
 
 
 class DeadlinePassed(ForecastError):

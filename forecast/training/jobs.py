@@ -1,269 +1,350 @@
-"""The jobs of this gateway: queued, run a few at a time, cancelled, remembered."""
+"""The jobs as the gateway sees them: submitted, looked at, followed, cancelled, tried again."""
 
 import asyncio
-import json
+import hashlib
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from dbos import DBOSClient
 
 from forecast.core.atomic import discard
-from forecast.core.errors import (
-    Conflict,
-    ForecastError,
-    LicenseNotAccepted,
-    NotFound,
-    QueueFull,
-)
-from forecast.models.base.saved import TRAINING_FILE
-from forecast.models.spec import ModelSpec
-from forecast.store.sources import SourceResolver
-from forecast.training.process import Failure, ProcessOptions, run_training
-from forecast.training.old_records import Job, JobError, JobFolders, JobState, interrupted, now
-from forecast.training.requests import TrainingPlan
-from forecast.training.runner import ORDER, TRAIN, VALIDATION, Order, draft_of
-from forecast.training.series_files import write_series
+from forecast.core.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound, QueueFull
+from forecast.core.types import Series
+from forecast.training import event_rows, job_folders, job_rows
+from forecast.training.database import clock, engine_of, one_at_a_time, prepare
+from forecast.training.job_rows import NewJob
+from forecast.training.plans import BacktestPlan, TrainingPlan, read_plan, write_plan
+from forecast.training.queue import client_of, enqueue
+from forecast.training.records import Job, JobEvent, JobFilter, JobState
 
 log = logging.getLogger(__name__)
 
-_KEPT = 1000
+T = TypeVar("T")
+
+_RETRY_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How jobs are run.
+class JobsOptions:
+    """Where the jobs lie, and how many there may be.
 
     Attributes:
-        folder: of the records and of what a job needs while it runs.
-        models: a trained model goes to `<models>/<model_id>/trained/<job id>`, which
-            `local:` sources find.
-        process: how the process of a model is run.
-        accepted_licenses: models whose non-commercial license is accepted; `all` for any.
-        at_once: jobs that run at a time.
+        folder: of the jobs' own folders; workers read and write the same one.
+        database_url: `sqlite:///<file>` or `postgresql://…`; of the workers too.
+        at_once: jobs that the workers run at a time, as far as is known before they start.
         max_waiting: jobs that may wait.
-        limit_s: the longest a job may run.
+        kept: jobs that are over and remembered; the oldest go first.
+        lost_s: a worker unheard of for so long is dead.
+        poll_s: pause between two looks for new events.
+        sweep_s: pause between two rounds of forgetting.
     """
 
     folder: Path
-    models: Path
-    process: Callable[[ModelSpec], ProcessOptions]
-    accepted_licenses: tuple[str, ...] = ()
+    database_url: str
     at_once: int = 1
     max_waiting: int = 16
-    limit_s: float = 86_400.0
+    kept: int = 1000
+    lost_s: float = 20.0
+    poll_s: float = 0.5
+    sweep_s: float = 600.0
 
 
-class TrainingJobs:
-    """Runs jobs one after the other. Lives on one event loop; its jobs end with it."""
+class Jobs:
+    """The gateway's side of the jobs. Holds nothing: all is in the database and the folders.
 
-    def __init__(self, options: TrainingOptions, sources: SourceResolver) -> None:
-        """Remember how; nothing is read or begun before `start`."""
+    Any number of gateways may share them. Each method waits for the database in a thread, and
+    raises DatabaseUnavailable where it does not answer.
+    """
+
+    def __init__(self, options: JobsOptions) -> None:
+        """Remember where; nothing is connected before the first use.
+
+        Raises:
+            ValueError: the address of the database is of no known kind.
+        """
         self._options = options
-        self._sources = sources
-        self._folders = JobFolders(options.folder, _KEPT)
-        self._jobs: dict[str, Job] = {}
-        self._waiting: deque[tuple[str, TrainingPlan]] = deque()
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._arriving = 0  # jobs being written down
+        self._engine = engine_of(options.database_url)
+        self._client: DBOSClient = client_of(self._engine)
+        self._is_prepared = False
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Read what is known of earlier jobs."""
-        jobs = await asyncio.to_thread(self._folders.read)
-        self._jobs = {job.id: job for job in jobs}
+        """Make what is missing in the database; one that does not answer is asked again later."""
+        try:
+            await self._ask(job_rows.counts)
+        except DatabaseUnavailable:
+            log.warning("the jobs wait for their database")
+        self._sweeping = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
-        """End what runs; what was under way has failed."""
-        self._waiting.clear()
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for job in self._jobs.values():
-            if not job.is_over:
-                self._keep(interrupted(job))
+        """Let go of the database; the jobs go on."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await asyncio.to_thread(self._engine.dispose)
 
-    # What callers ask
+    # What begins a job
 
-    async def submit(self, plan: TrainingPlan) -> Job:
-        """Queue a job; it begins when there is room.
+    async def submit(
+        self,
+        plan: TrainingPlan | BacktestPlan,
+        series: Sequence[Series],
+        *,
+        idempotency_key: str | None = None,
+        body_sha256: str | None = None,
+        retry_of: str | None = None,
+    ) -> Job:
+        """Queue a job; a worker takes it up when it has room.
+
+        Args:
+            idempotency_key: asked again with the same key and body, the same job is answered.
+            body_sha256: of what the caller sent.
 
         Raises:
             QueueFull: too many wait already.
-            LicenseNotAccepted: of the weights that it starts from.
+            InvalidRequest: the key came before with another body.
         """
-        self._check_license(plan)
-        self._check_room()
-        job = Job.new(plan.spec.model_id, plan.warnings)
-        self._arriving += 1
-        try:
-            await asyncio.to_thread(self._write_down, job, plan)
-        finally:
-            self._arriving -= 1
-        self._jobs[job.id] = job
-        self._waiting.append((job.id, replace(plan, train=(), validation=())))  # on the disk now
-        self._begin_next()
-        return self._jobs[job.id]
+        job = NewJob(
+            id=job_folders.new_id(plan.kind),
+            kind=plan.kind,
+            model_id=plan.model_id,
+            idempotency_key=_digest(idempotency_key),
+            body_sha256=body_sha256,
+            retry_of=retry_of,
+            warnings=plan.warnings,
+        )
+        if earlier := await self._of_key(job):
+            return earlier
+        return await self._begin(job, lambda folder: write_plan(folder, plan, series))
 
-    def newest_first(self) -> list[Job]:
-        """List all jobs."""
-        return list(reversed(self._jobs.values()))
+    async def retry(self, job_id: str) -> Job:
+        """Do again what a job that failed or was cancelled was to do, as a new job.
 
-    def get(self, job_id: str) -> Job:
+        Raises:
+            NotFound: there is none of this id.
+            Conflict: it has not failed.
+            QueueFull: too many wait already.
+        """
+        old = await self.get(job_id)
+        if old.state not in (JobState.FAILED, JobState.CANCELLED):
+            raise Conflict(f"the job is {old.state}; only one that failed or was cancelled can be"
+                           " tried again")  # fmt: skip
+        source = self._folder(job_id)
+        plan = await asyncio.to_thread(read_plan, source)
+        job = NewJob(
+            id=job_folders.new_id(old.kind),
+            kind=old.kind,
+            model_id=old.model_id,
+            retry_of=job_id,
+            warnings=plan.warnings,
+        )
+        return await self._begin(job, lambda folder: job_folders.copy_plan(source, folder))
+
+    # What callers ask
+
+    async def get(self, job_id: str) -> Job:
         """Look at a job.
 
         Raises:
             NotFound: there is none of this id.
         """
-        if job_id not in self._jobs:
-            raise NotFound("there is no job of this id; GET /forecast/v1/jobs lists them")
-        return self._jobs[job_id]
+        return _found(await self._ask(lambda connection: job_rows.find(connection, job_id)))
 
-    def cancel(self, job_id: str) -> Job:
-        """End a job that waits or runs; asking twice is fine.
+    async def list(self, wanted: JobFilter) -> list[Job]:
+        """List jobs, newest first."""
+        return await self._ask(lambda connection: job_rows.listed(connection, wanted))
+
+    async def cancel(self, job_id: str) -> Job:
+        """End a job: one that waits at once, one that runs within seconds; twice is fine.
 
         Raises:
             NotFound: there is none of this id.
             Conflict: it is over.
         """
-        job = self.get(job_id)
-        if job.state is JobState.CANCELLED:
-            return job
-        if job.is_over:
+        job = _found(
+            await self._change(lambda connection: job_rows.ask_to_cancel(connection, job_id))
+        )
+        if job.state in (JobState.SUCCEEDED, JobState.FAILED):
             raise Conflict(f"the job has {job.state} already")
-        if task := self._running.get(job_id):
-            self._change(job_id, state=JobState.CANCELLING)
-            task.cancel()
-        else:
-            self._waiting = deque(entry for entry in self._waiting if entry[0] != job_id)
-            self._change(job_id, state=JobState.CANCELLED, finished_at=now())
-        return self._jobs[job_id]
+        if job.state is JobState.CANCELLED:
+            await self._in_thread(lambda: self._client.cancel_workflow(job_id))
+        return job
 
-    def result(self, job_id: str) -> dict[str, Any]:
-        """Show what a job made, and how to load it.
+    async def result(self, job_id: str) -> Path:
+        """Find the folder with `result.json` of a job that succeeded.
 
         Raises:
             NotFound: there is no such job, or it has no result.
         """
-        job = self.get(job_id)
-        if job.state is not JobState.SUCCEEDED:
+        job = await self.get(job_id)
+        folder = self._folder(job_id)
+        if job.state is not JobState.SUCCEEDED or not (folder / job_folders.RESULT).exists():
             raise NotFound(f"the job is {job.state} and has no result; look at the job")
-        file = self._target(job) / TRAINING_FILE
-        training: Mapping[str, Any] = json.loads(file.read_bytes()) if file.exists() else {}
-        return {
-            "job_id": job.id,
-            "model_id": job.model_id,
-            "source": job.source,
-            "metrics": job.metrics,
-            "training": training,
-        }
+        return folder
 
-    # How they run
+    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:
+        """Give what happened to a job after an event, and what happens, until it is over.
 
-    def _check_room(self) -> None:
-        idle = self._options.at_once - len(self._running)
-        if len(self._waiting) + self._arriving >= self._options.max_waiting + idle:
+        Of what only tells how far a job was, the oldest is forgotten; numbers have gaps then.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        await self.get(job_id)
+        while True:
+            seen = after
+            events = await self._ask(partial(event_rows.read, job_id=job_id, after=seen))
+            for event in events:
+                after = event.id
+                yield event
+                if event.kind == "done":
+                    return
+            if not events and await self._is_over(job_id):
+                return
+            if not events:
+                await asyncio.sleep(self._options.poll_s)
+
+    async def log(self, job_id: str, *, last: int = 65_536) -> str:
+        """Read the end of what a job's processes printed.
+
+        Args:
+            last: bytes, at most.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        await self.get(job_id)
+        return await asyncio.to_thread(job_folders.end_of_log, self._folder(job_id), last)
+
+    async def health(self) -> dict[str, Any]:
+        """Say whether the database answers, how many workers live, and how long the queue is."""
+        try:
+            found = await self._ask(
+                lambda connection: (job_rows.counts(connection), self._living(connection))
+            )
+        except DatabaseUnavailable as error:
+            return {"database": error.detail, "workers": 0, "waiting": 0, "running": 0}
+        counts, workers = found
+        return {"database": None, "workers": len(workers), **counts}
+
+    # How
+
+    async def _begin(self, job: NewJob, write: Callable[[Path], None]) -> Job:
+        folder = self._folder(job.id)
+        try:
+            await asyncio.to_thread(write, folder)
+        except FileNotFoundError:
+            raise NotFound("the data of that job is not kept any more; send it again") from None
+        try:
+            return await self._change(lambda connection: self._insert(connection, job))
+        except BaseException as error:
+            await asyncio.to_thread(discard, folder)
+            earlier = await self._of_key(job) if isinstance(error, sa.exc.IntegrityError) else None
+            if earlier is None:
+                raise
+            return earlier
+
+    def _insert(self, connection: sa.Connection, job: NewJob) -> Job:
+        """Make the row and the entry of the queue in one transaction: both are there or none."""
+        one_at_a_time(connection)
+        counts = job_rows.counts(connection)
+        slots = max(self._options.at_once, sum(self._living(connection).values()))
+        room = self._options.max_waiting + max(0, slots - counts["running"])
+        if counts["waiting"] >= room:
             raise QueueFull(
-                f"{len(self._waiting)} trainings wait already; try again later", retry_after_s=60
+                f"{counts['waiting']} jobs wait already; try again later",
+                retry_after_s=_RETRY_AFTER_S,
             )
+        made = job_rows.insert(connection, job)
+        enqueue(self._client, connection, job.id)
+        return made
 
-    def _check_license(self, plan: TrainingPlan) -> None:
-        terms, accepted = plan.spec.license, self._options.accepted_licenses
-        fine = terms.commercial_use or plan.source is None or plan.accept_license
-        if not fine and not {plan.spec.model_id, "all"} & set(accepted):
-            raise LicenseNotAccepted(
-                f"the weights of {plan.spec.model_id} are licensed under {terms.id}, which forbids"
-                " commercial use; send accept_license: true if that suits you"
+    async def _of_key(self, job: NewJob) -> Job | None:
+        key = job.idempotency_key
+        if key is None:
+            return None
+        found = await self._ask(lambda connection: job_rows.find_by_key(connection, key))
+        if found is None:
+            return None
+        earlier, body = found
+        if body != job.body_sha256:
+            raise InvalidRequest(
+                "this Idempotency-Key came before with another request; send a new key"
             )
+        return earlier
 
-    def _write_down(self, job: Job, plan: TrainingPlan) -> None:
-        folder = self._folders.folder(job.id)
-        folder.mkdir(parents=True)
-        write_series(folder / TRAIN, plan.train)
-        write_series(folder / VALIDATION, plan.validation)
-        self._folders.write(job)
+    async def _is_over(self, job_id: str) -> bool:
+        job = await self._ask(lambda connection: job_rows.find(connection, job_id))
+        return job is None or job.state.is_over
 
-    def _begin_next(self) -> None:
-        while self._waiting and len(self._running) < self._options.at_once:
-            job_id, plan = self._waiting.popleft()
-            self._change(job_id, state=JobState.RUNNING, started_at=now())
-            task = asyncio.create_task(self._run(job_id, plan))
-            self._running[job_id] = task
-            task.add_done_callback(partial(self._ended, job_id))
+    def _living(self, connection: sa.Connection) -> dict[str, int]:
+        return job_rows.living(connection, clock(self._engine) - self._options.lost_s)
 
-    def _ended(self, job_id: str, task: asyncio.Task[None]) -> None:
-        del self._running[job_id]
-        discard(draft_of(self._target(self._jobs[job_id])))
-        if task.cancelled() and self._jobs[job_id].state is JobState.CANCELLING:
-            self._change(job_id, state=JobState.CANCELLED, finished_at=now())
-        self._folders.forget_oldest(self._jobs)
-        self._begin_next()
+    def _folder(self, job_id: str) -> Path:
+        return self._options.folder / job_id
 
-    async def _run(self, job_id: str, plan: TrainingPlan) -> None:
+    async def _sweep(self) -> None:
+        while True:
+            with suppress(DatabaseUnavailable, OSError):
+                await self.sweep()
+            await asyncio.sleep(self._options.sweep_s)
+
+    async def sweep(self) -> None:
+        """Forget the oldest jobs beyond those kept, and what nobody knows."""
+        kept = self._options.kept
+        old = await self._ask(lambda connection: job_rows.over_beyond(connection, kept))
+        if old:
+            await self._in_thread(lambda: self._client.delete_workflows(old))
+            await self._change(lambda connection: job_rows.forget(connection, old))
+            await asyncio.to_thread(job_folders.remove, self._options.folder, old)
+        known = await self._ask(job_rows.known)
+        for path in await asyncio.to_thread(job_folders.orphans, self._options.folder, known):
+            await asyncio.to_thread(discard, path)
+
+    async def _ask(self, question: Callable[[sa.Connection], T]) -> T:
+        def asked() -> T:
+            with self._engine.connect() as connection:
+                return question(connection)
+
+        return await self._in_thread(asked)
+
+    async def _change(self, change: Callable[[sa.Connection], T]) -> T:
+        def changed() -> T:
+            with self._engine.begin() as connection:
+                return change(connection)
+
+        return await self._in_thread(changed)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        def prepared() -> T:
+            if not self._is_prepared:
+                prepare(self._engine, self._options.database_url)
+                self._is_prepared = True
+            return work()
+
         try:
-            outcome = await asyncio.wait_for(self._train(job_id, plan), self._options.limit_s)
-        except TimeoutError:
-            limit = f"it took longer than the {self._options.limit_s:g} s allowed"
-            outcome = Failure("deadline_passed", limit)
-        except ForecastError as error:
-            outcome = Failure(error.code, error.detail)
-        except Exception:
-            log.exception("job %s failed", job_id)
-            outcome = Failure(ForecastError.code, "training failed for a reason of ours")
-        self._finish(job_id, outcome)
+            return await asyncio.to_thread(prepared)
+        except sa.exc.IntegrityError:
+            raise
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("the database of the jobs failed: %s", type(error).__name__)
+            raise DatabaseUnavailable(
+                "the database of the jobs does not answer; the gateway's log says more",
+                retry_after_s=5.0,
+            ) from error
 
-    async def _train(self, job_id: str, plan: TrainingPlan) -> Failure | dict[str, float]:
-        weights = None
-        if plan.source is not None:
-            self._change(job_id, progress={"phase": "loading the weights"})
-            found = await asyncio.to_thread(
-                self._sources.resolve, plan.source, model_id=plan.spec.model_id
-            )
-            weights = found.path.absolute()
-        folder = self._folders.folder(job_id)
-        order = Order(
-            model_id=plan.spec.model_id,
-            config=dict(plan.config),
-            weights=weights,
-            target=self._target(self._jobs[job_id]).absolute(),
-            data_reference=plan.data_reference,
-        )
-        (folder / ORDER).write_text(order.model_dump_json())
-        return await run_training(
-            plan.spec,
-            folder.absolute(),
-            self._options.process(plan.spec),
-            lambda progress: self._change(job_id, written=False, progress=progress),
-        )
 
-    def _finish(self, job_id: str, outcome: Failure | dict[str, float]) -> None:
-        if isinstance(outcome, Failure):
-            error = JobError(code=outcome.code, detail=outcome.detail)
-            self._change(job_id, state=JobState.FAILED, finished_at=now(), error=error)
-            return
-        path = self._target(self._jobs[job_id]).relative_to(self._options.models)
-        self._change(
-            job_id,
-            state=JobState.SUCCEEDED,
-            finished_at=now(),
-            metrics=outcome,
-            source=f"local:{path.as_posix()}",
-        )
+def _digest(key: str | None) -> str | None:
+    return None if key is None else hashlib.sha256(key.encode()).hexdigest()
 
-    def _target(self, job: Job) -> Path:
-        return self._options.models / job.model_id / "trained" / job.id
 
-    def _change(self, job_id: str, *, written: bool = True, **changes: Any) -> None:
-        job = self._jobs[job_id].model_copy(update=changes)
-        self._jobs[job_id] = job
-        if written:
-            self._keep(job)
-
-    def _keep(self, job: Job) -> None:
-        self._jobs[job.id] = job
-        try:
-            self._folders.write(job)
-        except OSError:
-            log.exception("the record of job %s cannot be written", job.id)
+def _found(job: Job | None) -> Job:
+    if job is None:
+        raise NotFound("there is no job of this id; GET /forecast/v1/jobs lists them")
+    return job

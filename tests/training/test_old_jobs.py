@@ -14,7 +14,7 @@ from forecast.models import MODEL_REGISTRY
 from forecast.models.spec import License
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
-from forecast.training.jobs import TrainingJobs, TrainingOptions
+from forecast.training.old_jobs import TrainingJobs, TrainingOptions
 from forecast.training.process import ProcessOptions
 from forecast.training.old_records import Job, JobFolders, JobState
 from forecast.training.requests import TrainingPlan
