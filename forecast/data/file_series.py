@@ -9,6 +9,7 @@ import pandas as pd
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
+from forecast.data.as_of import earlier, read_moment, wanted_of
 from forecast.data.frames import category_column, number_column, time_column
 from forecast.data.inputs import check_budget, gap_warnings
 from forecast.data.named_file import NamedFileParameters, NamedFileRequest, Role
@@ -17,6 +18,7 @@ from forecast.data.time_axis import TimeAxis, axis_from_times, read_time
 from forecast.data.validation import excerpt, member
 
 DATE = "date"
+_END = "/parameters/context_end_date"
 _TEXT_ROLES = frozenset({"dynamic_categorical", "static_categorical"})
 
 
@@ -162,17 +164,23 @@ def _bounds(
     observed: npt.NDArray[np.bool_],
     parameters: NamedFileParameters,
 ) -> tuple[int, int]:
-    """Find the rows of the context: from one, up to and without the other."""
+    """Find the rows of the context: from one, up to and without the other.
+
+    None of them is later than `as_of`.
+    """
     begin = 0
     if parameters.context_start_date is not None:
         first, _ = read_time(parameters.context_start_date, "/parameters/context_start_date")
         begin = int(np.searchsorted(ordered, first))
-    if parameters.context_end_date is not None:
-        last = _last_moment(parameters.context_end_date)
-        end = int(np.searchsorted(ordered, last, side="right"))
+    wanted = wanted_of(parameters)
+    named, _ = earlier(parameters.context_end_date, wanted, _END)
+    if named is not None:
+        end = _steps_until(ordered, read_moment(named, _END))
     else:
         known = np.flatnonzero(observed)
         end = int(known[-1]) + 1 if known.size else 0
+    if wanted.as_of is not None:
+        end = min(end, _steps_until(ordered, wanted.as_of))
     if begin >= end or not observed[begin:end].any():
         raise BadData(
             "no target is observed in the context; the dates of the file run from"
@@ -181,11 +189,8 @@ def _bounds(
     return begin, end
 
 
-def _last_moment(text: str) -> np.datetime64:
-    """Read the end of the context; a day stands for all of its hours."""
-    time, _ = read_time(text, "/parameters/context_end_date")
-    is_day = len(text) <= len("2024-03-31")
-    return time + np.timedelta64(86_399, "s") if is_day else time
+def _steps_until(ordered: Timestamps, moment: np.datetime64) -> int:
+    return int(np.searchsorted(ordered, moment, side="right"))
 
 
 def _covariates(
@@ -250,4 +255,6 @@ def _warnings(window: _Window, request: NamedFileRequest) -> tuple[str, ...]:
     asked = request.parameters.context_len
     if asked is not None and asked > window.axis.length:
         warnings.append(f"the context has {window.axis.length} steps, not the {asked} asked")
-    return tuple(warnings)
+    parameters = request.parameters
+    _, cut = earlier(parameters.context_end_date, wanted_of(parameters), _END)
+    return (*warnings, *cut)

@@ -1,6 +1,5 @@
 """The native shape of a forecast: what a caller sends inline, and what is answered."""
 
-from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -47,11 +46,29 @@ Times = Annotated[
     Any,
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]}),
 ]
-Day = Annotated[date | None, Field(strict=False)]
+Moment = Annotated[str | None, Field(max_length=64)]
+VersionName = Annotated[str | None, Field(min_length=1, max_length=256)]
 Numbers = Annotated[
     list[float] | list[list[float]],
     Field(description="One number a step; a list per channel where the target was such."),
 ]
+
+AS_OF_FIELD: Any = Field(
+    None,
+    description="Forecast as of this day (all of it) or ISO 8601 time: what lies after it is"
+    " dropped, and the newest version answers that was trained on nothing after it.",
+    examples=["2025-12-31", "2025-12-31T12:00:00"],
+)
+VERSION_FIELD: Any = Field(
+    None,
+    description="Use this version, alias or snapshot of the model.",
+    examples=["current", "snapshot_2020-12-31"],
+)
+STRICT_FIELD: Any = Field(
+    False,
+    description="With `as_of`: refuse (422), rather than warn of, input after it and weights"
+    " that have seen what came after it, or may have.",
+)
 
 _SERIES: dict[str, Any] = {
     "item_id": "store_1",
@@ -135,12 +152,9 @@ class Parameters(WireModel):
     context_length: int | None = Field(
         None, ge=1, le=MAX_CONTEXT, description="Use only the last so many steps.", examples=[512]
     )
-    as_of: Day = Field(
-        None, description="Use the version trained on data up to this day.", examples=["2025-12-31"]
-    )
-    version: str | None = Field(
-        None, min_length=1, max_length=256, description="Use this version or alias of the model."
-    )
+    as_of: Moment = AS_OF_FIELD
+    version: VersionName = VERSION_FIELD
+    strict: bool = STRICT_FIELD
     num_samples: int | None = Field(
         None, ge=1, le=10_000, description="Paths that a sampling model draws."
     )
@@ -180,9 +194,14 @@ class AnswerModel(WireModel):
     """Which model answered, and from what weights."""
 
     id: str = Field(examples=["chronos"])
-    version: str = Field(examples=["2.3.2"])
+    version: str = Field(
+        description="Of the stored weights; of the family where they are from elsewhere.",
+        examples=["2.3.2", "v2026-11-21-3f9c2a1"],
+    )
     source: str | None = Field(description="Where the weights came from.")
-    cutoff: str | None = Field(description="The last day of the training data, where known.")
+    cutoff: str | None = Field(
+        description="The day, or time, of the newest data the weights have seen, where known."
+    )
     sha256: str | None = Field(description="Checksum of the weights, where known.")
 
 

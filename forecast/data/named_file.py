@@ -4,7 +4,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from forecast.data.inline import MAX_CONTEXT, MAX_HORIZON
+from forecast.data.inline import (
+    AS_OF_FIELD,
+    MAX_CONTEXT,
+    MAX_HORIZON,
+    STRICT_FIELD,
+    VERSION_FIELD,
+    Moment,
+    VersionName,
+)
 from forecast.data.validation import WireModel
 
 Role = Literal[
@@ -55,9 +63,13 @@ class NamedFileParameters(WireModel):
     )
     context_end_date: Time | None = Field(
         None,
-        description="Last time of the context; by default the last with an observed target."
+        description="Last time of the context; by default the last with an observed target,"
+        " or `as_of` where that is earlier."
         " What the file knows after it is answered as `actual_future`.",
     )
+    as_of: Moment = AS_OF_FIELD
+    version: VersionName = VERSION_FIELD
+    strict: bool = STRICT_FIELD
     seed: int = Field(0, ge=0, lt=2**32)
     timeout_s: float | None = Field(None, gt=0, description="Give up after so many seconds.")
     model_options: dict[str, Any] = Field({}, description="The model's own options.")

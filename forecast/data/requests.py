@@ -1,7 +1,6 @@
 """The body of an inference call → InferenceRequest: the one entrance of callers' data."""
 
 from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 
 from forecast.core.errors import InvalidRequest, UnsupportedFormat
 from forecast.core.types import ForecastTask, Series
+from forecast.data.as_of import Wanted, cut_batch, wanted_of
 from forecast.data.file_series import NamedFile, series_of_file, text_columns
 from forecast.data.files import format_of, frame_of_columns, read_frame
 from forecast.data.inline import ForecastRequest, Parameters
@@ -45,8 +45,7 @@ class InferenceRequest:
     Attributes:
         series: those with names of channels were sent as a list per channel.
         task: its `options` is an instance of the spec's `options`.
-        as_of: answer with the version trained on data up to this day.
-        version: answer with this version or alias.
+        wanted: which weights are to answer; the series are cut by it already.
         warnings: what was done to the data.
         named_file: what the answer of the named file shape needs; None for other shapes.
     """
@@ -54,8 +53,7 @@ class InferenceRequest:
     series: tuple[Series, ...]
     task: ForecastTask
     timeout_s: float
-    as_of: date | None = None
-    version: str | None = None
+    wanted: Wanted = Wanted()
     shape: Shape = Shape.NATIVE
     warnings: tuple[str, ...] = ()
     named_file: NamedFile | None = None
@@ -147,12 +145,13 @@ class RequestReader:
     def _finished(
         self, batch: SeriesBatch, task: ForecastTask, parameters: Parameters, shape: Shape
     ) -> InferenceRequest:
+        wanted = wanted_of(parameters)
+        batch = cut_batch(batch, wanted, task.horizon)
         return InferenceRequest(
             series=batch.series,
             task=task,
             timeout_s=timeout_of(parameters.timeout_s, self.policy),
-            as_of=parameters.as_of,
-            version=parameters.version,
+            wanted=wanted,
             shape=shape,
             warnings=batch.warnings,
         )
@@ -168,6 +167,7 @@ class RequestReader:
             series=series,
             task=task,
             timeout_s=timeout_of(request.parameters.timeout_s, self.policy),
+            wanted=wanted_of(request.parameters),
             shape=Shape.NAMED_FILE,
             warnings=warnings,
             named_file=NamedFile(

@@ -151,7 +151,7 @@ class InlineHost:
 def _refuse_snapshots(request: InferenceRequest) -> None:
     """Never answer "as of" a date with weights that may have seen what came after it."""
     for name in ("as_of", "version"):
-        if getattr(request, name) is not None:
+        if getattr(request.wanted, name) is not None:
             raise InvalidRequest.field(
                 f"/parameters/{name}",
                 "no versions of this model are stored here; leave it out to use the loaded weights",

@@ -1,11 +1,11 @@
 import math
-from datetime import date
 
 import numpy as np
 import orjson
 import pytest
 
 from forecast.core.types import is_categorical
+from forecast.data.as_of import Wanted
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader, Shape
 
@@ -28,7 +28,8 @@ def test_the_example_of_the_contract_is_read_whole(read):
                 "horizon": 2,
                 "quantile_levels": [0.9, 0.1, 0.5],
                 "context_length": 512,
-                "as_of": "2025-12-31",
+                "as_of": "2026-01-04",
+                "strict": True,
                 "version": "v7",
                 "num_samples": 20,
                 "seed": 7,
@@ -48,7 +49,8 @@ def test_the_example_of_the_contract_is_read_whole(read):
     task = request.task
     assert (task.horizon, task.quantile_levels, task.context_length) == (2, (0.1, 0.5, 0.9), 512)
     assert (task.num_samples, task.seed, task.options.season_length) == (20, 7, 7)
-    assert (request.as_of, request.version, request.timeout_s) == (date(2025, 12, 31), "v7", 30)
+    assert request.timeout_s == 30
+    assert request.wanted == Wanted(np.datetime64("2026-01-04T23:59:59"), "v7", strict=True)
     assert (request.shape, request.warnings, request.named_file) == (Shape.NATIVE, (), None)
 
 

@@ -1,0 +1,188 @@
+"""`as_of`, `version` and `strict` in every shape of a request: what is cut, said and refused."""
+
+import numpy as np
+import orjson
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecast.core.errors import InvalidRequest, LooksAhead
+from forecast.data.as_of import Wanted, read_moment, shown
+from forecast.data.policy import DataPolicy
+from forecast.data.requests import RequestReader
+from tests.data.conftest import make_spec
+
+DAYS = [f"2020-01-{day:02}" for day in range(1, 11)]
+SERIES = {
+    "item_id": "a",
+    "target": list(range(10)),
+    "start": DAYS[0],
+    "freq": "D",
+    "past_covariates": {"visits": list(range(10)), "promo": [day % 2 for day in range(10)]},
+    "future_covariates": {"promo": [7, 8, 9]},
+}
+
+
+def read(document, *, policy=None, content_type="application/json"):
+    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    reader = RequestReader(policy or DataPolicy())
+    return reader.read(body, content_type, make_spec(), default_horizon=None)
+
+
+def native(*, series=None, **parameters):
+    parameters = {"horizon": 3} | parameters
+    return read({"inputs": [SERIES | (series or {})], "parameters": parameters})
+
+
+def table(**parameters):
+    data = {"day": DAYS, "sales": list(range(10))}
+    schema = {"timestamp": "day", "target": "sales"}
+    parameters = {"horizon": 3} | parameters
+    return read({"data": data, "schema": schema, "parameters": parameters})
+
+
+def upload(**parameters):
+    csv = "day,sales\n" + "".join(f"{day},{step}\n" for step, day in enumerate(DAYS))
+    parts = {
+        'name="file"; filename="sales.csv"': csv,
+        'name="schema"': '{"timestamp": "day", "target": "sales"}',
+        'name="parameters"': orjson.dumps({"horizon": 3} | parameters).decode(),
+    }
+    body = "".join(
+        f"--edge\r\nContent-Disposition: form-data; {head}\r\n\r\n{text}\r\n"
+        for head, text in parts.items()
+    )
+    return read(f"{body}--edge--\r\n".encode(), content_type="multipart/form-data; boundary=edge")
+
+
+@pytest.mark.parametrize("ask", [native, table, upload])
+def test_what_lies_after_the_day_is_dropped_and_said(ask):
+    request = ask(as_of="2020-01-06")
+    (series,) = request.series
+    np.testing.assert_array_equal(series.target, [[0, 1, 2, 3, 4, 5]])
+    assert str(series.future_timestamps(1)[0]) == "2020-01-07T00:00:00"
+    assert request.warnings == (f"dropped 4 steps after 2020-01-06 of {series.item_id!r}",)
+    assert request.wanted == Wanted(np.datetime64("2020-01-06T23:59:59"))
+
+
+@pytest.mark.parametrize("ask", [native, table, upload])
+def test_a_strict_request_refuses_it_and_names_both_dates(ask):
+    with pytest.raises(LooksAhead, match=r"4 steps after 2020-01-06, until 2020-01-10") as refused:
+        ask(as_of="2020-01-06", strict=True)
+    assert refused.value.errors[0].pointer == "/parameters/as_of"
+    kept = ask(as_of="2020-01-10", strict=True, version="v7")
+    assert (kept.series[0].length, kept.warnings) == (10, ())
+    assert (kept.wanted.version, kept.wanted.strict) == ("v7", True)
+
+
+def test_covariates_known_ahead_go_on_after_the_cut_and_others_end_there():
+    (series,) = native(as_of="2020-01-08T12:00:00").series
+    assert series.length == 8
+    np.testing.assert_array_equal(series.past_covariates["visits"], range(8))
+    np.testing.assert_array_equal(series.past_covariates["promo"], [0, 1] * 4)
+    np.testing.assert_array_equal(series.future_covariates["promo"], [0, 1, 7])
+    assert set(series.future_covariates) == {"promo"}
+
+
+def test_a_covariate_that_was_missing_is_refused_where_it_is_to_be_known_ahead():
+    promo = [0, 1, 0, 1, 0, 1, 0, None, 0, 1]
+    past = {"visits": list(range(10)), "promo": promo}
+    assert native(series={"past_covariates": past}).series[0].length == 10
+    with pytest.raises(InvalidRequest, match="'promo' of series 'a' has no value 2 steps after"):
+        native(series={"past_covariates": past}, as_of="2020-01-06")
+
+
+@pytest.mark.parametrize("moment", ["2020-01-06T00:00:00Z", "2020-01-06T02:00:00+02:00"])
+def test_a_time_with_an_offset_counts_in_utc(moment):
+    assert native(as_of=moment, series={"start": "2020-01-01T00:00:00Z"}).series[0].length == 6
+
+
+def test_a_series_without_times_or_that_begins_later_is_refused():
+    with pytest.raises(InvalidRequest, match="send start and freq, or timestamps"):
+        native(as_of="2020-01-06", series={"start": None, "freq": None})
+    with pytest.raises(InvalidRequest, match="begins at 2020-01-01T00:00:00, after 2019-12-31"):
+        native(as_of="2019-12-31")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "pointer"),
+    [
+        ({"as_of": "soon"}, "/parameters/as_of"),
+        ({"as_of": "1066-10-14"}, "/parameters/as_of"),
+        ({"as_of": 2020}, "/parameters/as_of"),
+        ({"strict": True}, "/parameters/strict"),
+        ({"as_of": "2020-01-06", "strict": "yes"}, "/parameters/strict"),
+        ({"version": ""}, "/parameters/version"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(parameters, pointer):
+    with pytest.raises(InvalidRequest) as refused:
+        native(**parameters)
+    assert [error.pointer for error in refused.value.errors] == [pointer]
+
+
+VALUES = st.floats(-1e6, 1e6) | st.none()
+
+
+@given(
+    st.lists(VALUES, min_size=10, max_size=10),
+    st.lists(VALUES, min_size=10, max_size=10),
+    st.integers(1, 10),
+)
+def test_whatever_comes_after_the_day_changes_nothing(one, other, kept):
+    """Two histories that agree up to a day are the same request as of that day."""
+    changed = [*one[:kept], *other[kept:]]
+    cut = [
+        native(
+            as_of=DAYS[kept - 1],
+            series={"target": values, "past_covariates": {}, "future_covariates": {}},
+        )
+        for values in (one, changed)
+    ]
+    np.testing.assert_array_equal(cut[0].series[0].target, cut[1].series[0].target)
+    assert cut[0].series[0].length == kept
+    assert cut[0].warnings == cut[1].warnings
+
+
+@given(st.datetimes(pd.Timestamp("1700-01-01"), pd.Timestamp("2200-01-01")))
+def test_a_moment_is_shown_as_it_is_read(time):
+    text = time.replace(microsecond=0).isoformat()
+    assert read_moment(shown(read_moment(text, "")), "") == read_moment(text, "")
+    assert shown(read_moment(text[:10], "")) == text[:10]
+
+
+@pytest.fixture
+def ask_file(tmp_path):
+    frame = pd.DataFrame({"date": DAYS, "sales": range(10), "price": range(10, 20)})
+    frame.to_csv(tmp_path / "sales.csv", index=False)
+
+    def ask(**parameters):
+        document = {
+            "data_source_url_or_path": "local://data/sales.csv",
+            "data_definition": {"sales": "target", "price": "dynamic_numerical"},
+            "parameters": {"horizon_len": 2, "use_covariates": True} | parameters,
+        }
+        return read(document, policy=DataPolicy(data_roots=(tmp_path,)))
+
+    return ask
+
+
+def test_the_context_of_a_named_file_ends_there(ask_file):
+    request = ask_file(as_of="2020-01-06", version="v7")
+    (series,) = request.series
+    np.testing.assert_array_equal(series.target, [[0, 1, 2, 3, 4, 5]])
+    np.testing.assert_array_equal(series.future_covariates["price"], [16, 17])
+    np.testing.assert_array_equal(request.named_file.actual_future[0], [6, 7])
+    assert (request.wanted.version, request.warnings) == ("v7", ())
+    assert ask_file(as_of="2020-01-06", strict=True).series[0].length == 6
+
+
+def test_a_later_end_of_the_context_is_cut_or_refused(ask_file):
+    request = ask_file(as_of="2020-01-06", context_end_date="2020-01-08")
+    assert request.series[0].length == 6
+    assert "until 2020-01-08, after as_of, 2020-01-06" in request.warnings[0]
+    earlier = ask_file(as_of="2020-01-06", context_end_date="2020-01-05")
+    assert (earlier.series[0].length, earlier.warnings) == (5, ())
+    with pytest.raises(LooksAhead, match="until 2020-01-08, after as_of, 2020-01-06"):
+        ask_file(as_of="2020-01-06", context_end_date="2020-01-08", strict=True)
