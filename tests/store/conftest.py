@@ -6,11 +6,18 @@ import pytest
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
 from tests.fakes.hub import FakeHub
+from tests.fakes.mlflow_server import MlflowServer, running_mlflow
 
 
 @pytest.fixture
 def hub() -> Iterator[FakeHub]:
     with FakeHub() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with running_mlflow(tmp_path_factory.mktemp("mlflow")) as server:
         yield server
 
 

@@ -1,18 +1,9 @@
 """Against a real tracking server on loopback, through MLflow's own client."""
 
-import os
-import signal
-import socket
 import sqlite3
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 from types import SimpleNamespace
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
@@ -25,60 +16,17 @@ from forecast.core.errors import (
     UnsupportedFormat,
 )
 from tests.fakes.checkpoint import CHECKPOINT, TAKEN, WEIGHTS, names_below, safetensors, write
+from tests.fakes.mlflow_server import free_port
 
 NEWER = CHECKPOINT | {"model.safetensors": safetensors(2.0)}
-START_S = 120
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def wait_until_up(uri: str, server: subprocess.Popen, log: Path) -> None:
-    give_up = time.monotonic() + START_S
-    while time.monotonic() < give_up:
-        with suppress(URLError, OSError), urlopen(f"{uri}/health", timeout=2):
-            return
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(0.1)
-            break
-    pytest.fail(f"the MLflow server did not start:\n{log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[SimpleNamespace]:
-    folder = tmp_path_factory.mktemp("mlflow")
-    port, log = free_port(), folder / "log"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/m.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    calm = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            env=os.environ | calm,
-            stdout=output,
-            stderr=output,
-            cwd=folder,
-            start_new_session=True,  # one group, so that its workers end with it
-        )
-    try:
-        wait_until_up(f"http://127.0.0.1:{port}", process, log)
-        yield SimpleNamespace(uri=f"http://127.0.0.1:{port}", database=folder / "m.db")
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@pytest.fixture(scope="session")
-def registered(server, tmp_path_factory) -> SimpleNamespace:
+def registered(mlflow_server, tmp_path_factory) -> SimpleNamespace:
     """Register a model of two versions, a wrapped one, one of pickles, and aliases."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=server.uri, registry_uri=server.uri)
+    client = MlflowClient(tracking_uri=mlflow_server.uri, registry_uri=mlflow_server.uri)
     experiment = client.create_experiment("demand")
     folder = tmp_path_factory.mktemp("checkpoints")
     run_ids = {}
@@ -97,7 +45,9 @@ def registered(server, tmp_path_factory) -> SimpleNamespace:
         for run in runs:
             client.create_model_version(model, f"runs:/{run_ids[run]}/model", run_ids[run])
     client.set_registered_model_alias("demand", "champion", "1")
-    return SimpleNamespace(client=client, runs=run_ids, uri=server.uri, database=server.database)
+    return SimpleNamespace(
+        client=client, runs=run_ids, uri=mlflow_server.uri, database=mlflow_server.database
+    )
 
 
 @pytest.fixture
@@ -161,7 +111,7 @@ def test_a_version_that_is_one_file_is_refused(resolve, registered):
 
 def test_a_version_that_is_here_needs_no_server(resolve, registered, monkeypatch):
     before = resolve("mlflow:models:/demand/1")
-    monkeypatch.setattr("forecast.store.mlflow.urlopen", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr("forecast.store.tracking.urlopen", lambda *_, **__: pytest.fail("asked"))
     assert resolve("mlflow:models:/demand/1") == before
 
 
