@@ -43,14 +43,26 @@ def publish(draft: Path, target: Path) -> None:
     Raises:
         FileExistsError: the name is taken; a published folder is never edited.
     """
-    for folder, _, files in os.walk(draft):
-        for file in files:
-            _sync(Path(folder, file))
-        _sync(Path(folder))
+    sync_all(draft)
     if target.exists():
         raise FileExistsError(f"{target.name} is already there")
-    draft.rename(target)
-    _sync(target.parent)
+    move(draft, target)
+
+
+def sync_all(folder: Path) -> None:
+    """Wait until all that is in a folder has reached the disk."""
+    for parent, _, files in os.walk(folder):
+        for file in files:
+            _sync(Path(parent, file))
+        _sync(Path(parent))
+
+
+def move(old: Path, new: Path) -> None:
+    """Rename within a file system, and wait until the disk knows."""
+    old.rename(new)
+    _sync(new.parent)
+    if old.parent != new.parent:
+        _sync(old.parent)
 
 
 def discard(draft: Path) -> None:
@@ -61,13 +73,53 @@ def discard(draft: Path) -> None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock that threads and processes of one machine share; freed when a holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = taken(path)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def taken(path: Path, *, shared: bool = False) -> int:
+    """Wait for a lock and hold it until the handle that is given back is closed.
+
+    Args:
+        shared: with others who share it; nobody holds it alone meanwhile.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = _opened(path)
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        if _is_still(path, handle):
+            return handle
+        os.close(handle)
+
+
+def taken_at_once(path: Path) -> int | None:
+    """Take a lock alone, as `taken`; None where somebody holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = _opened(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    if _is_still(path, handle):
+        return handle
+    os.close(handle)
+    return None
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    """Whether nobody removed the file of a lock while we waited for it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -3,38 +3,51 @@
 Each document carries the version of its format; `migrated` brings an older one up to date.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-FORMAT_VERSION = 1
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
-MIGRATIONS: Mapping[int, Migration] = {}
-"""Format version → what makes the next one of it."""
+MIGRATIONS: Sequence[Migration] = ()
+"""The first makes format 2 of format 1, the second format 3 of format 2, and so on."""
+
+FORMAT_VERSION = len(MIGRATIONS) + 1
 
 
 def migrated(
-    document: dict[str, Any], migrations: Mapping[int, Migration] = MIGRATIONS
+    document: dict[str, Any], migrations: Sequence[Migration] = MIGRATIONS
 ) -> dict[str, Any]:
     """Bring a document up to the format of this program.
 
     Raises:
         ValueError: it is of a later format, or of none.
     """
-    version = document.get("format_version")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+    version, latest = document.get("format_version"), len(migrations) + 1
+    if type(version) is not int or not 1 <= version <= latest:
         raise ValueError(
-            f"format {version} is not known; this program reads formats up to {FORMAT_VERSION}"
+            f"format {version} is not known; this program reads formats up to {latest}"
         )
-    while version < FORMAT_VERSION:
-        document = migrations[version](document) | {"format_version": version + 1}
-        version += 1
+    for number, migration in enumerate(migrations[version - 1 :], start=version + 1):
+        document = migration(document) | {"format_version": number}
     return document
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Give a moment in UTC; one without an offset is in UTC already."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
+Metrics = Annotated[dict[str, float], AfterValidator(_finite)]
 
 
 class TrainingState(BaseModel):
@@ -67,7 +80,7 @@ class ModelMetadata(BaseModel):
         version: its name in the store.
         kind: `version`, or `snapshot` of a past date.
         cutoff: time of the newest data that had any part in it; None where not known.
-        metrics: such as {"validation_loss": 0.2}.
+        metrics: such as {"validation_loss": 0.2}; those that are not finite are left out.
         source: of the weights that training started from; None for nothing.
         data_sha256: of the data after the cut.
         config_sha256: of the configuration it was trained with.
@@ -79,10 +92,10 @@ class ModelMetadata(BaseModel):
     model_id: str
     version: str
     kind: Literal["version", "snapshot"] = "version"
-    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    trained_at: datetime | None = None
-    cutoff: datetime | None = None
-    metrics: dict[str, float] = {}
+    created_at: Moment = Field(default_factory=lambda: datetime.now(UTC))
+    trained_at: Moment | None = None
+    cutoff: Moment | None = None
+    metrics: Metrics = {}
     item_ids: tuple[str, ...] = ()
     num_points: int | None = None
     data_reference: str | None = None

@@ -72,7 +72,7 @@ def file_digest(path: Path) -> str:
     return _file_digest(str(path), state.st_ino, state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _file_digest(path: str, inode: int, size_bytes: int, changed_ns: int) -> str:  # noqa: ARG001 -- the key
     with Path(path).open("rb") as file:
         sha256 = hashlib.sha256()

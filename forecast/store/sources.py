@@ -5,6 +5,7 @@ local:<path>                          a folder in the model's local folder or a 
 mlflow:models:/<name>@<alias>         a registered model, at whatever version the alias means
 mlflow:models:/<name>/<version>       a registered model, at one version
 mlflow:runs:/<id>/<path>              a folder among the artifacts of a run
+store:<name>                          a version, alias or snapshot in this server's own store
 """
 
 import os
@@ -17,13 +18,15 @@ from forecast.core.errors import FileMissing, Forbidden, InvalidRequest
 from forecast.store.checkpoint import digest, require_weights
 from forecast.store.hub import Hub, HubSettings
 from forecast.store.mlflow import TrackingServer
+from forecast.store.versions import ModelStore
 
-SCHEMES = ("hf", "local", "mlflow")
+SCHEMES = ("hf", "local", "mlflow", "store")
 
 _REPO = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[\w-][\w./-]{0,199}", re.ASCII)
 _MODEL_VERSION = re.compile(r"models:/(?P<name>[^/:@]{1,256})/(?P<version>[1-9][0-9]{0,9})")
 _MODEL_ALIAS = re.compile(r"models:/(?P<name>[^/:@]{1,256})@(?P<alias>[\w-]{1,255})")
+_STORED = re.compile(r"[A-Za-z0-9][\w.-]{0,79}", re.ASCII)
 _RUN = re.compile(r"runs:/(?P<run_id>[\w-]{1,64})/(?P<path>.{1,500})", re.ASCII)
 
 
@@ -71,7 +74,15 @@ class RunSource:
         return f"mlflow:runs:/{self.run_id}/{self.path}"
 
 
-Source = HubSource | LocalSource | AliasSource | VersionSource | RunSource
+@dataclass(frozen=True, slots=True)
+class StoreSource:
+    name: str
+
+    def __str__(self) -> str:
+        return f"store:{self.name}"
+
+
+Source = HubSource | LocalSource | AliasSource | VersionSource | RunSource | StoreSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,8 @@ class ResolvedSource:
     """A source, as a folder.
 
     Attributes:
-        source: with the revision really used, such as `hf:amazon/chronos-bolt-small@<40 hex>`.
+        source: with the revision really used, such as `hf:amazon/chronos-bolt-small@<40 hex>`
+            or `store:<version>` where an alias was asked for.
         path: a local folder, all of whose files lie where they may be read.
         sha256: of the weights, as `checkpoint.digest` says; None if not known.
     """
@@ -99,6 +111,7 @@ class SourceResolver:
         cache: Path,
         hub: HubSettings,
         mlflow_tracking_uri: str | None,
+        store: ModelStore | None = None,
     ) -> None:
         """Remember where things are; nothing is read or asked yet.
 
@@ -107,10 +120,12 @@ class SourceResolver:
                 model, and `<root>/<model_id>/local` in it is looked in first. In a mapping,
                 each folder is open to the model whose id is its key.
             cache: folder for downloads; made when needed.
+            store: for `store:` sources; None refuses them.
         """
         self._local_roots = local_roots
         self._hub = Hub(hub, cache)
         self._tracking = TrackingServer(mlflow_tracking_uri, cache / "mlflow")
+        self._store = store
 
     def resolve(self, source: str, *, model_id: str) -> ResolvedSource:
         """Bring a source here, or find that it is here already.
@@ -120,6 +135,7 @@ class SourceResolver:
             UnknownSource, FileMissing: there is nothing of this name.
             Forbidden: it lies outside the folders that may be read, or needs other credentials.
             UnsupportedFormat: it holds no weights in safetensors.
+            VersionNotFound, VersionDamaged: the store does not hold it, or not as it was written.
             SourceUnavailable: a hub or server does not answer, and the cache has no copy.
             MissingLibrary: a pip extra is needed; says which.
         """
@@ -140,11 +156,20 @@ class SourceResolver:
                 return source, self._tracking.fetch_version(name, version)
             case RunSource(run_id, path=inner):
                 return source, self._tracking.fetch_run(run_id, inner)
+            case StoreSource(name):
+                return self._stored(name, model_id)
 
     def _local(self, name: str, model_id: str) -> Path:
         folder = confined(name, self._roots_of(model_id))
         require_weights(folder)
         return folder
+
+    def _stored(self, name: str, model_id: str) -> tuple[Source, Path]:
+        if self._store is None:
+            raise InvalidRequest.field("/source", "store: this server keeps no store of versions")
+        version = self._store.model(model_id).get(name)
+        require_weights(version.path)
+        return StoreSource(version.name), version.path
 
     def _roots_of(self, model_id: str) -> list[Path]:
         if isinstance(self._local_roots, Mapping):
@@ -243,8 +268,15 @@ def _read_mlflow(rest: str) -> Source:
     )
 
 
+def _read_store(rest: str) -> Source:
+    if not _STORED.fullmatch(rest):
+        raise InvalidRequest.field("/source", "expected store:<version, alias or snapshot>")
+    return StoreSource(rest)
+
+
 _READERS: dict[str, Callable[[str], Source]] = {
     "hf": _read_hub,
     "local": _read_local,
     "mlflow": _read_mlflow,
+    "store": _read_store,
 }

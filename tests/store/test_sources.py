@@ -12,6 +12,7 @@ from forecast.store.sources import (
     HubSource,
     LocalSource,
     RunSource,
+    StoreSource,
     VersionSource,
     confined,
     parse,
@@ -31,6 +32,9 @@ from tests.fakes.checkpoint import CHECKPOINT, WEIGHTS, names_below, safetensors
         ("mlflow:models:/demand forecast@champion", AliasSource("demand forecast", "champion")),
         ("mlflow:models:/demand/12", VersionSource("demand", "12")),
         ("mlflow:runs:/0a1b2c/model/best", RunSource("0a1b2c", "model/best")),
+        ("store:current", StoreSource("current")),
+        ("store:v2026-11-21-3f9c2a1", StoreSource("v2026-11-21-3f9c2a1")),
+        ("store:2020-12-31", StoreSource("2020-12-31")),
     ],
 )
 def test_a_source_is_read_and_written_alike(text, source):
@@ -67,6 +71,10 @@ def test_a_source_is_read_and_written_alike(text, source):
         "mlflow:runs:/id//etc",
         "mlflow:file:///etc",
         "HF:org/name",
+        "store:",
+        "store:../v1",
+        "store:a/b",
+        "store:.hidden",
     ],
 )
 def test_what_is_no_source_is_refused_with_the_form_expected(text):
@@ -75,9 +83,9 @@ def test_what_is_no_source_is_refused_with_the_form_expected(text):
     assert error.value.errors[0].pointer == "/source"
 
 
-@pytest.mark.parametrize("text", ["store:champion", "s3:bucket/x", "file:/etc", "name-only"])
+@pytest.mark.parametrize("text", ["s3:bucket/x", "file:/etc", "name-only"])
 def test_an_unknown_scheme_is_refused_with_the_known_ones(text):
-    with pytest.raises(InvalidRequest, match="one of hf:, local:, mlflow:"):
+    with pytest.raises(InvalidRequest, match="one of hf:, local:, mlflow:, store:"):
         parse(text)
 
 

@@ -1,0 +1,49 @@
+"""Folders that are written before they are published, and what is left of killed writers."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from forecast.core.atomic import discard, taken, taken_at_once
+from forecast.store.layout import Layout
+
+_LOCK = ".lock"
+
+
+@contextmanager
+def drafting(layout: Layout) -> Iterator[Path]:
+    """Give an empty folder, which is removed in the end unless it was published.
+
+    A lock file beside it tells that its process lives.
+    """
+    draft = layout.drafts / uuid.uuid4().hex
+    lock = draft.with_suffix(_LOCK)
+    handle = taken(lock)
+    try:
+        draft.mkdir()
+        yield draft
+    finally:
+        discard(draft)
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def sweep(layout: Layout) -> None:
+    """Remove the drafts of dead processes, and what was to be removed already."""
+    for lock in layout.drafts.glob(f"*{_LOCK}"):
+        handle = taken_at_once(lock)
+        if handle is not None:
+            discard(lock.with_suffix(""))
+            lock.unlink(missing_ok=True)
+            os.close(handle)
+    for folder in layout.trash.glob("*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def removed(path: Path, layout: Layout) -> None:
+    """Take a folder out of sight at once; `sweep` deletes it."""
+    layout.trash.mkdir(parents=True, exist_ok=True)
+    path.rename(layout.trash / uuid.uuid4().hex)
