@@ -16,11 +16,10 @@ from forecast.data.policy import DataPolicy
 from forecast.data.sources import read_source
 from forecast.data.tables import TableSchema
 from forecast.data.uploads import Part, read_parts
-from forecast.data.validation import member, validated
+from forecast.data.validation import WireModel, member, validated
 from forecast.models.spec import Capabilities
 from forecast.training.datasets import Datasets, SentFile
 from forecast.training.request_fields import (
-    Data,
     DatasetData,
     InlineData,
     LongFileData,
@@ -55,7 +54,7 @@ class DataReader:
     policy: DataPolicy
     datasets: Datasets
 
-    def read(self, data: Data, horizon: int, able: Capabilities) -> LearningData:
+    def read(self, data: WireModel, horizon: int, able: Capabilities) -> LearningData:
         """Read the data of a request.
 
         Args:
@@ -76,6 +75,7 @@ class DataReader:
                 return self.long_file(data.data_source_url_or_path, data.schema_)
             case DatasetData():
                 return self.dataset(data.dataset, data.schema_)
+        raise TypeError(f"{type(data).__name__} is none of the shapes of data")
 
     def dataset(self, name: str, schema: TableSchema | None) -> LearningData:
         """Read a named dataset.

@@ -1,18 +1,32 @@
 """What a caller sends to train or backtest: the data in one of five shapes, and what to do."""
 
+import re
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from forecast.data.inline import MAX_HORIZON, Day, SeriesInput
+from forecast.data.inline import MAX_HORIZON, SeriesInput
 from forecast.data.named_file import Role
 from forecast.data.tables import Columns, TableSchema
 from forecast.data.validation import WireModel
 from forecast.models.base.config import LoraConfig
 from forecast.training.plans import FIRST_YEARS
 
-_LAST_YEAR = 2261
-Year = Annotated[int, Field(ge=1678, le=_LAST_YEAR)]
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _day(value: Any) -> Any:
+    """Read a day; nothing else that pydantic takes for one, such as a number of seconds."""
+    if value is None:
+        return None
+    if not (isinstance(value, str) and _DAY.fullmatch(value)):
+        raise ValueError("must be a day such as 2025-12-31")
+    return date.fromisoformat(value)
+
+
+Day = Annotated[date | None, BeforeValidator(_day)]
+Year = Annotated[int, Field(ge=1678, le=2261)]
 
 
 def _switched(value: Any) -> Any:
@@ -187,9 +201,6 @@ class DatasetData(WireModel):
     schema_: TableSchema | None = Field(
         None, alias="schema", description="Which column is what, in place of what is kept."
     )
-
-
-Data = InlineData | TableData | NamedFileData | LongFileData | DatasetData
 
 
 class InlineTraining(InlineData, TrainingFields):
