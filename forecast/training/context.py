@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecast.training.records import JobProgress
+from forecast.core.errors import ForecastError
+from forecast.training.records import JobError, JobProgress
 
 LOG = "log.txt"
 
@@ -16,6 +17,22 @@ Step = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 
 class Stopped(Exception):
     """The job is to be cancelled, and what ran for it has ended."""
+
+
+class WorkFailed(Exception):
+    """A piece of work cannot be done; `error` tells the caller why, and stays within the work.
+
+    It is never raised through `step`: what a step says is JSON, `JobError` too.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error = JobError(code=code, detail=detail)
+
+    @classmethod
+    def of(cls, error: ForecastError) -> "WorkFailed":
+        """Take the words of an error of ours."""
+        return cls(error.code, error.detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import orjson
 
 from forecast.core.errors import MissingLibrary
 from forecast.models.spec import ModelSpec
+from forecast.training.limits import ChildLimits
 
 LOG = "log.txt"
 _GRACE_S = 5.0
@@ -36,11 +37,13 @@ class ProcessOptions:
         environment: of the process, whole.
         operator_config: fields of the model's configuration that only the operator sets;
             told through a pipe, never written down.
+        limits: of each of its processes.
     """
 
     python: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     operator_config: Mapping[str, Any] = field(default_factory=dict)
+    limits: ChildLimits = ChildLimits()
 
 
 async def run_training(
@@ -71,7 +74,7 @@ async def run_training(
     finally:
         await _ended(process)
     if "done" in answer:
-        metrics: dict[str, float] = answer["done"]
+        metrics: dict[str, float] = answer["done"]["metrics"]
         return metrics
     if "error" in answer:
         return Failure(**answer["error"])

@@ -1,4 +1,4 @@
-"""What of each series a training learns from, and what it holds back to find the best weights by."""
+"""What of each series is learned from, and what is held back to find the best weights by."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -42,10 +42,14 @@ class BaseTimeSeriesModel(MetricsMixin):
     To add a family, write `_predict`, `_save_model_weights`, `_load_model_weights` and
     `tiny`. Not thread-safe: one thread calls `predict`, as the batcher does; `check` and
     `batch_key` may be called from any thread.
+
+    Attributes:
+        kept_checkpoints: how many checkpoints of an unfinished training stay, the newest.
     """
 
     spec: ClassVar[ModelSpec]
     supports_distributed: ClassVar[bool] = False  # whether processes can share a training
+    kept_checkpoints: int = 3
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         self.config = config or self.spec.config()

@@ -11,6 +11,7 @@ from torch import nn
 
 from forecast.core.errors import ModelNotReady
 from forecast.core.types import Series
+from forecast.models.base.checkpoints import CheckpointFolder
 from forecast.models.base.config import TrainingConfig
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.optimization import Optimization
@@ -100,12 +101,15 @@ class TorchModel(BaseTimeSeriesModel):
             self._training_loss,
             self.config,
             validation=self._windows(validation) if validation else None,
-            checkpoints=checkpoints,
+            checkpoints=self._folder_for(checkpoints),
             optimization=self._optimization(network),
         )
         result = training.run(windows, on_progress)
         self.model_ = self._after_training(network).eval()
         return result
+
+    def _folder_for(self, checkpoints: Path | None) -> CheckpointFolder | None:
+        return CheckpointFolder(checkpoints, self.kept_checkpoints) if checkpoints else None
 
     def _network_to_train(self, train: Sequence[Series]) -> nn.Module:
         """Give a network that may be changed: the loaded one stays what it is if this fails."""

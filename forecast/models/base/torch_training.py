@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from forecast.core.errors import TrainingFailed
-from forecast.models.base.checkpoints import CHECKPOINT_FILE, Checkpoint, identity_of
+from forecast.models.base.checkpoints import CheckpointFolder, Checkpoints, identity_of
 from forecast.models.base.config import TrainingConfig
 from forecast.models.base.optimization import Optimization
 from forecast.models.base.randomness import random_states, seeded, set_random_states
@@ -29,8 +28,6 @@ from forecast.models.base.ranks import (
 )
 from forecast.models.base.training import OnProgress, Progress, TrainingResult
 from forecast.models.base.windows import WindowBatch, Windows
-
-__all__ = ["CHECKPOINT_FILE", "Batch", "Training"]
 
 _REPORT_EVERY = 50  # steps
 _SAVE_EVERY = 500  # steps, a multiple of the above, and after each pass
@@ -88,7 +85,7 @@ class Training:
     Args:
         loss_of: the mean loss of a batch, from a forward of the network it is given.
         validation: decides which weights are the best; without it the last ones are.
-        checkpoints: folder of the checkpoint; one that lies there is resumed.
+        checkpoints: where they go; the newest that lies there is resumed.
         optimization: takes the steps; None for one of this network and configuration.
     """
 
@@ -99,7 +96,7 @@ class Training:
         config: TrainingConfig,
         *,
         validation: Windows | None = None,
-        checkpoints: Path | None = None,
+        checkpoints: CheckpointFolder | None = None,
         optimization: Optimization | None = None,
     ) -> None:
         self._network = network
@@ -134,11 +131,11 @@ class Training:
         """
         steps = self._steps(windows)
         self._optimization.plan(steps)
-        checkpoint = self._checkpoint(windows)
+        checkpoints = self._checkpoints_of(windows)
         with seeded(self._config.seed + rank(), self._device):
-            self._resume(checkpoint)
+            self._resume(checkpoints)
             while self._state.step < steps and not self._is_patience_over():
-                if not self._pass(windows, steps, on_progress, checkpoint):
+                if not self._pass(windows, steps, on_progress, checkpoints):
                     break
         self._restore_best()
         self._check_weights()
@@ -158,7 +155,7 @@ class Training:
     # One pass over the windows
 
     def _pass(
-        self, windows: Windows, steps: int, on_progress: OnProgress, checkpoint: Checkpoint
+        self, windows: Windows, steps: int, on_progress: OnProgress, checkpoints: Checkpoints
     ) -> bool:
         """Go over all windows once, or what is left of them; False where somebody wants to end."""
         losses: list[float] = []
@@ -171,16 +168,16 @@ class Training:
             if self._state.step % _REPORT_EVERY == 0 and not self._report(
                 on_progress, steps, losses
             ):
-                self._save(checkpoint)  # before the rest of the pass, for who goes on with it
+                self._save(checkpoints)  # before the rest of the pass, for who goes on with it
                 self._validate()
                 return False
             if self._state.step % _SAVE_EVERY == 0:
-                self._save(checkpoint)
+                self._save(checkpoints)
         self._state.epoch += 1
         self._state.batch = 0
         validation_loss = self._validate()
         goes_on = self._report(on_progress, steps, losses, validation_loss)
-        self._save(checkpoint)
+        self._save(checkpoints)
         return goes_on
 
     def _batches(self, windows: Windows) -> Iterator[Batch]:
@@ -290,29 +287,35 @@ class Training:
 
     # Checkpoints
 
-    def _checkpoint(self, windows: Windows) -> Checkpoint:
+    def _checkpoints_of(self, windows: Windows) -> Checkpoints:
         if self._checkpoints is None:
-            return Checkpoint(None, "")
+            return Checkpoints(None, "")
         identity = identity_of(self._plain, self._config, windows, self._validation)
-        return Checkpoint(self._checkpoints, identity)
+        return Checkpoints(self._checkpoints, identity)
 
-    def _save(self, checkpoint: Checkpoint) -> None:
-        if not checkpoint.is_kept:
+    def _save(self, checkpoints: Checkpoints) -> None:
+        if not checkpoints.is_kept:
             return
-        state = {name: getattr(self._state, name) for name in _State.__slots__}
-        best = {name: whole(weight) for name, weight in self._state.best_weights.items()}
-        checkpoint.write(
+        now = self._state
+        state = {name: getattr(now, name) for name in _State.__slots__}
+        best = {name: whole(weight) for name, weight in now.best_weights.items()}
+        checkpoints.write(
             {
                 "state": state | {"best_weights": best},
                 "weights": {name: whole(weight) for name, weight in self._weights.items()},
                 "random": gathered(random_states(self._device)),
                 **self._optimization.state(),
-            }
+            },
+            global_step=now.step,
+            epoch=now.epoch,
+            best_metric=now.best_loss if math.isfinite(now.best_loss) else None,
+            random_states=("cpu", "cuda") if self._device.type == "cuda" else ("cpu",),
+            optimizer=type(self._optimization).__name__,
         )
 
     @torch.no_grad()
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        saved = checkpoint.read(self._device)
+    def _resume(self, checkpoints: Checkpoints) -> None:
+        saved = checkpoints.read(self._device)
         if saved is None:
             return
         weights = self._weights

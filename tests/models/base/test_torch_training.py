@@ -10,7 +10,6 @@ from torch import nn
 
 from forecast.core.errors import BadData, InvalidRequest, NotTrainable, TrainingFailed
 from forecast.core.types import ForecastTask
-from forecast.models.base.checkpoints import CHECKPOINT_FILE
 from forecast.models.base.config import LoraConfig, TrainingMode
 from forecast.models.base.optimization import Optimization, rate
 from forecast.models.base.torch_training import Batch
@@ -376,16 +375,3 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path, change):
     validation = waves(1) if change == "validation" else None
     with pytest.raises(InvalidRequest, match="holds another training"):
         other.fit(data, validation, checkpoints=tmp_path)
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    model().fit(waves(), checkpoints=tmp_path)
-    file = tmp_path / CHECKPOINT_FILE
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(BadData, match="checkpoint of the training is damaged"):
-        model().fit(waves(), checkpoints=tmp_path)
-
-
-def test_nothing_but_the_checkpoint_is_left_in_its_folder(tmp_path):
-    model().fit(waves(), checkpoints=tmp_path / "made")
-    assert [file.name for file in (tmp_path / "made").iterdir()] == [CHECKPOINT_FILE]
