@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from forecast import __version__
 from forecast.api.app import Lifespan, create_app
-from forecast.api.job_routes import Training
+from forecast.api.old_job_routes import Training
 from forecast.api.options import ApiOptions
 from forecast.core.errors import ForecastError
 from forecast.data.policy import DataPolicy

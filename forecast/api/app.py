@@ -11,10 +11,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from forecast.api.discovery import discovery_router
+from forecast.api import old_job_routes
+from forecast.api.alias_routes import Versions, alias_router
+from forecast.api.discovery import STORE_FEATURES, TRAINING_FEATURES, discovery_router
+from forecast.api.events import EventStreams
 from forecast.api.forecast_routes import forecast_router
-from forecast.api.health import health_router
-from forecast.api.job_routes import Training, job_router, training_router
+from forecast.api.health import ReadyCheck, health_router
+from forecast.api.job_routes import job_router
 from forecast.api.middleware import BodyLimit, DrainGate, Edge, Lifecycle
 from forecast.api.model_routes import router_of
 from forecast.api.model_switch import ModelSwitch
@@ -22,16 +25,28 @@ from forecast.api.openapi import openapi_document
 from forecast.api.options import ApiOptions
 from forecast.api.problems import problem_of, problem_of_fields, problem_of_http, respond
 from forecast.api.security import KeyGate
+from forecast.api.version_routes import version_router
 from forecast.core.errors import NotFound, UnknownModel
 from forecast.serving.hosts import Host
+from forecast.training.jobs import Jobs
 
 PREFIX = "/forecast/v1"
 _COMPRESSION_LEVEL = 4  # half the time of the highest, for a twentieth more bytes
 _EXPOSED_HEADERS = (
+    "Location",
     "Retry-After",
     "X-Forecast-Model",
     "X-Forecast-Skipped",
     "X-Process-Time",
+    "X-Request-ID",
+)
+
+_SENT_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-API-Key",
     "X-Request-ID",
 )
 
@@ -43,7 +58,9 @@ def create_app(
     hosts: Mapping[str, Host],
     options: ApiOptions,
     lifespan: Lifespan | None = None,
-    training: Training | None = None,
+    training: old_job_routes.Training | None = None,
+    versions: Versions | None = None,
+    checks: Mapping[str, ReadyCheck] | None = None,
 ) -> FastAPI:
     """Build the application. The same one is the gateway and, with one host, a host.
 
@@ -52,6 +69,8 @@ def create_app(
     Args:
         lifespan: what starts and closes the hosts; by default each is started and closed.
         training: the jobs of this gateway; a host has none.
+        versions: what the store holds; shown by the gateway.
+        checks: what must be ready besides the models.
     """
     lifecycle = Lifecycle()
     app = FastAPI(
@@ -66,14 +85,26 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.lifecycle = lifecycle
-    app.include_router(health_router(hosts, options, lifecycle))
-    app.include_router(discovery_router(hosts, options))
+    app.include_router(health_router(hosts, options, lifecycle, checks or {}))
+    features = [*(TRAINING_FEATURES if training else ()), *(STORE_FEATURES if versions else ())]
+    app.include_router(discovery_router(hosts, options, features))
     app.include_router(forecast_router(hosts, options.aliases), prefix=PREFIX)
     routers = {model_id: router_of(host, PREFIX) for model_id, host in hosts.items()}
+    for model_id, host in hosts.items():
+        if versions is not None:
+            routers[model_id].include_router(version_router(host.spec, versions.store))
+            routers[model_id].include_router(alias_router(host.spec, versions))
+        if training is not None:
+            routers[model_id].include_router(
+                old_job_routes.training_router(host.spec, training, PREFIX)
+            )
     if training is not None:
-        app.include_router(job_router(training.jobs), prefix=PREFIX)
-        for model_id, host in hosts.items():
-            routers[model_id].include_router(training_router(host.spec, training, PREFIX))
+        jobs = training.jobs
+        streams = EventStreams(options.event_streams, lifecycle)
+        if isinstance(jobs, Jobs):
+            app.include_router(job_router(jobs, streams), prefix=PREFIX)
+        else:
+            app.include_router(old_job_routes.job_router(jobs), prefix=PREFIX)
     app.router.routes.insert(0, ModelSwitch(PREFIX, routers))
     routes = [*app.routes, *(route for router in routers.values() for route in router.routes)]
     # FastAPI's documented way to extend the document: replace the method on the instance.
@@ -107,8 +138,8 @@ def _middleware(options: ApiOptions, lifecycle: Lifecycle) -> list[Middleware]:
             Middleware(
                 CORSMiddleware,
                 allow_origins=list(options.cors_origins),
-                allow_methods=["GET", "POST", "PUT"],
-                allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+                allow_methods=["GET", "POST", "PUT", "DELETE"],
+                allow_headers=list(_SENT_HEADERS),
                 expose_headers=list(_EXPOSED_HEADERS),
             ),
         )

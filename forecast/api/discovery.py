@@ -1,6 +1,6 @@
 """What is here: the root, the features and limits, the registry."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Response
 
@@ -20,14 +20,28 @@ _FEATURES = [
     "named files and URLs",
     "fallback models",
 ]
+TRAINING_FEATURES = (
+    "durable training jobs",
+    "job events as server-sent events",
+    "yearly snapshots",
+    "backtests",
+    "named datasets",
+)
+STORE_FEATURES = ("versions", "aliases with a history", "forecasts as of a date")
 _FORMATS = {
     "request": ["json", "csv", "parquet", "arrow", "xlsx"],
     "response": ["json", "csv", "arrow"],
 }
 
 
-def discovery_router(hosts: Mapping[str, Host], options: ApiOptions) -> APIRouter:
-    """Build `/`, `/info`, `/models` (public) and `/forecast/v1/models`."""
+def discovery_router(
+    hosts: Mapping[str, Host], options: ApiOptions, more_features: Sequence[str] = ()
+) -> APIRouter:
+    """Build `/`, `/info`, `/models` (public) and `/forecast/v1/models`.
+
+    Args:
+        more_features: that not every deployment has.
+    """
     router = APIRouter(tags=["discovery"])
 
     @router.get("/", response_model=RootDocument, operation_id="root")
@@ -43,7 +57,7 @@ def discovery_router(hosts: Mapping[str, Host], options: ApiOptions) -> APIRoute
             {
                 "name": NAME,
                 "version": options.version,
-                "features": _FEATURES,
+                "features": [*_FEATURES, *more_features],
                 "limits": limits,
                 "formats": _FORMATS,
             }

@@ -67,6 +67,16 @@ TRAININGS: dict[str, Any] = {
         },
     },
 }
+ALIASES: dict[str, Any] = {
+    "promote": {
+        "summary": "Let it stand for another version",
+        "value": {"version": "v2026-11-21-3f9c2a1", "reason": "a lower error on 2025"},
+    },
+    "rollback": {
+        "summary": "Back to the version before",
+        "value": {"rollback": True, "reason": "it is worse on new stores"},
+    },
+}
 
 
 def routed(model_ids: list[str]) -> dict[str, Any]:

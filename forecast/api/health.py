@@ -1,8 +1,11 @@
 """Is it up, is it well, may it take work. Public, and cheap enough to ask every second."""
 
+import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,14 +15,61 @@ from forecast.api.options import ApiOptions
 from forecast.api.problems import Problem, respond
 from forecast.api.responses import json_response
 from forecast.api.schemas import HealthDocument, LiveDocument, ReadyDocument
-from forecast.api.states import state_of, states_of
+from forecast.api.states import states_of
+from forecast.core.errors import ForecastError
 from forecast.serving.hosts import Host
+
+ReadyCheck = Callable[[], Awaitable[Mapping[str, str | None]]]
+"""Tells of each thing that it looks at why that is not ready; None where it is."""
+
+_PATIENCE_S = 3.0
+
+
+class _Jobs(Protocol):
+    async def health(self) -> dict[str, Any]: ...
+
+
+def check_of_jobs(jobs: _Jobs) -> ReadyCheck:
+    """Look at the database of the jobs, and whether a worker lives to take them up."""
+
+    async def check() -> dict[str, str | None]:
+        health = await jobs.health()
+        if health["database"] is not None:
+            return {"database": health["database"], "worker": "not known without the database"}
+        return {"database": None, "worker": None if health["workers"] else "no worker is alive"}
+
+    return check
+
+
+def check_of_store(root: Path) -> ReadyCheck:
+    """Look whether a version could be written; `root` is the folder of the store."""
+
+    def write() -> str | None:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=root) as file:
+                file.write(b"ready")
+        except OSError as error:
+            return f"it cannot be written: {(error.strerror or 'unknown reason').lower()}"
+        return None
+
+    async def check() -> dict[str, str | None]:
+        return {"store": await asyncio.to_thread(write)}
+
+    return check
 
 
 def health_router(
-    hosts: Mapping[str, Host], options: ApiOptions, lifecycle: Lifecycle
+    hosts: Mapping[str, Host],
+    options: ApiOptions,
+    lifecycle: Lifecycle,
+    checks: Mapping[str, ReadyCheck],
 ) -> APIRouter:
-    """Build `/health`, `/health/live` and `/health/ready`."""
+    """Build `/health`, `/health/live` and `/health/ready`.
+
+    Args:
+        checks: what else must be ready, by a name for where it cannot be asked.
+    """
     router = APIRouter(prefix="/health", tags=["health"])
     started = time.monotonic()
 
@@ -52,23 +102,33 @@ def health_router(
         responses=problems(503),
     )
     async def ready(request: Request) -> Response:
-        """Say whether to send work here: the process takes it, and needed models are ready."""
-        checks = {"accepting": _check(_draining(lifecycle))}
-        for model_id in options.required_models:
-            state = await state_of(hosts[model_id])
-            checks[f"model:{model_id}"] = _check(_unready(state))
-        reasons = [
-            f"{name}: {check['reason']}" for name, check in checks.items() if not check["ok"]
-        ]
-        if reasons:
-            return respond(request, _not_ready("; ".join(reasons), checks))
-        return json_response({"status": "ready", "checks": checks})
+        """Say whether to send work here: database, store, worker and needed models are ready."""
+        required = {model_id: hosts[model_id] for model_id in options.required_models}
+        states, others = await asyncio.gather(states_of(required), _reasons(checks))
+        reasons = {"accepting": _draining(lifecycle), **others}
+        reasons |= {f"model:{model_id}": _unready(state) for model_id, state in states.items()}
+        found = {name: {"ok": why is None, "reason": why} for name, why in reasons.items()}
+        failed = [f"{name}: {why}" for name, why in reasons.items() if why is not None]
+        if failed:
+            return respond(request, _not_ready("; ".join(failed), found))
+        return json_response({"status": "ready", "checks": found})
 
     return router
 
 
-def _check(reason: str | None) -> dict[str, Any]:
-    return {"ok": reason is None, "reason": reason}
+async def _reasons(checks: Mapping[str, ReadyCheck]) -> dict[str, str | None]:
+    """Ask all at the same time, none for long."""
+    answers = await asyncio.gather(*(_asked(name, check) for name, check in checks.items()))
+    return {name: reason for answer in answers for name, reason in answer.items()}
+
+
+async def _asked(name: str, check: ReadyCheck) -> Mapping[str, str | None]:
+    try:
+        return await asyncio.wait_for(check(), _PATIENCE_S)
+    except TimeoutError:
+        return {name: f"no answer within {_PATIENCE_S:g} s"}
+    except ForecastError as error:
+        return {name: error.detail}
 
 
 def _draining(lifecycle: Lifecycle) -> str | None:

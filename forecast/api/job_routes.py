@@ -1,64 +1,74 @@
-"""`POST training` of each model, and the jobs that it starts."""
+"""The jobs of this deployment: what they do, what became of them, and how to end them."""
 
 import asyncio
-from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import FileResponse
 
-from forecast.api.openapi import problems, training_docs
+from forecast.api.events import EVENT_STREAM, EventStreams
+from forecast.api.openapi import problems
 from forecast.api.responses import json_response
 from forecast.api.schemas import JobDocument, JobResultDocument, JobsDocument
-from forecast.data.policy import DataPolicy
-from forecast.models.spec import ModelSpec
-from forecast.training.old_jobs import TrainingJobs
-from forecast.training.old_records import Job
-from forecast.training.requests import read_training
+from forecast.core.errors import NotFound
+from forecast.training.job_folders import RESULT
+from forecast.training.jobs import Jobs
+from forecast.training.records import Job, JobFilter, JobKind, JobState
+
+PARQUET = "application/vnd.apache.parquet"
+TABLE = "result.parquet"
+LONGEST_LOG = 1 << 20
+MOST_JOBS = 500  # a page
+
+JobId = Annotated[str, Path(max_length=100)]
+_NAME = r"^[A-Za-z0-9_-]{1,100}$"
+ModelId = Annotated[str | None, Query(pattern=_NAME, description="Of this model.")]
+Kind = Annotated[JobKind | None, Query(description="Of this kind.")]
+State = Annotated[JobState | None, Query(description="In this state.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_JOBS, description="Jobs to list at most.")]
+Before = Annotated[
+    str | None, Query(pattern=_NAME, description="Id of a job; only older ones are listed.")
+]
+LogBytes = Annotated[int, Query(ge=1, le=LONGEST_LOG, description="Bytes from its end at most.")]
+LastEvent = Annotated[
+    int,
+    Header(
+        alias="Last-Event-ID", ge=0, le=2**31 - 1, description="Go on after the event of this id."
+    ),
+]
+Accept = Annotated[str, Header(include_in_schema=False)]
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """The jobs of a gateway, and what their data may be."""
-
-    jobs: TrainingJobs
-    policy: DataPolicy
-
-
-def training_router(spec: ModelSpec, training: Training, prefix: str) -> APIRouter:
-    """Build `training` of a model, for its router at `<prefix>/<model_id>`."""
-    router = APIRouter()
-
-    @router.post(
-        "/training",
-        operation_id=f"{spec.model_id}_training",
-        response_model=JobDocument,
-        **training_docs(spec.model_id),
-    )
-    async def train(request: Request) -> Response:
-        """Train, or fine-tune, in the background. `GET jobs/<id>` tells how it goes."""
-        plan = await asyncio.to_thread(
-            read_training,
-            await request.body(),
-            request.headers.get("content-type", "application/json"),
-            spec,
-            training.policy,
-        )
-        job = await training.jobs.submit(plan)
-        response = _described(job, 202)
-        response.headers["Location"] = f"{prefix}/jobs/{job.id}"
-        return response
-
+def job_router(jobs: Jobs, streams: EventStreams) -> APIRouter:
+    """Build `/jobs` and what is under it."""
+    router = APIRouter(tags=["jobs"], prefix="/jobs")
+    _add_looks(router, jobs, streams)
+    _add_results(router, jobs)
+    _add_changes(router, jobs)
     return router
 
 
-def job_router(jobs: TrainingJobs) -> APIRouter:
-    """Build `/jobs` and what is under it."""
-    router = APIRouter(tags=["jobs"], prefix="/jobs")
-
-    @router.get("", operation_id="jobs", response_model=JobsDocument, responses=problems(401))
-    async def newest_first() -> Response:
-        """List the jobs, newest first."""
-        found = [job.model_dump(mode="json") for job in jobs.newest_first()]
-        return json_response({"jobs": found, "count": len(found)})
+def _add_looks(router: APIRouter, jobs: Jobs, streams: EventStreams) -> None:
+    @router.get("", operation_id="jobs", response_model=JobsDocument, responses=problems(401, 422))
+    async def newest_first(
+        request: Request,
+        model_id: ModelId = None,
+        kind: Kind = None,
+        state: State = None,
+        limit: Limit = 100,
+        before: Before = None,
+    ) -> Response:
+        """List the jobs, newest first; `next` leads to the older ones."""
+        wanted = JobFilter(
+            model_id=model_id, kind=kind, state=state, limit=limit + 1, before=before
+        )
+        found = await jobs.list(wanted)
+        listed = found[:limit]
+        following = _page_after(request, listed[-1]) if len(found) > limit else None
+        documents = [job.model_dump(mode="json") for job in listed]
+        return json_response({"jobs": documents, "count": len(documents), "next": following})
 
     @router.get(
         "/{job_id}",
@@ -66,32 +76,108 @@ def job_router(jobs: TrainingJobs) -> APIRouter:
         response_model=JobDocument,
         responses=problems(401, 404, 422),
     )
-    async def job(job_id: str) -> Response:
-        """Show a job: its state, its last progress, why it failed."""
-        return _described(jobs.get(job_id))
+    async def one(job_id: JobId) -> Response:
+        """Show a job: its state, its last progress, what it has done, why it failed."""
+        return _described(await jobs.get(job_id))
 
+    @router.get(
+        "/{job_id}/events",
+        operation_id="job_events",
+        response_class=Response,
+        responses={200: _EVENTS, 204: _NO_MORE, **problems(401, 404, 422, 429, 503)},
+    )
+    async def events(job_id: JobId, last_event_id: LastEvent = 0) -> Response:
+        """Follow a job as server-sent events: `progress`, `log`, `state`, and in the end `done`.
+
+        What has happened already comes first. Every event has an id; a caller who was cut off
+        sends the last as `Last-Event-ID` and misses none. A comment every 15 s keeps a silent
+        stream open. After `done` the stream ends.
+        """
+        job = await jobs.get(job_id)
+        past_and_live = jobs.events(job_id, last_event_id)
+        return await streams.follow(past_and_live, wait=not job.state.is_over)
+
+
+def _add_results(router: APIRouter, jobs: Jobs) -> None:
+    @router.get(
+        "/{job_id}/log",
+        operation_id="job_log",
+        response_class=Response,
+        responses={200: _LOG, **problems(401, 404, 422)},
+    )
+    async def log(job_id: JobId, last: LogBytes = 65_536) -> Response:
+        """Show the end of what the processes of a job have printed."""
+        return Response(await jobs.log(job_id, last=last), media_type="text/plain")
+
+    @router.get(
+        "/{job_id}/result",
+        operation_id="job_result",
+        response_model=JobResultDocument,
+        responses={200: _RESULT, **problems(401, 404, 422)},
+    )
+    async def result(job_id: JobId, accept: Accept = "") -> Response:
+        """Show what a job made; of a backtest also each forecast, as Parquet."""
+        folder = File(await jobs.result(job_id))
+        if PARQUET in accept.lower():
+            return await asyncio.to_thread(_table, folder)
+        return Response(
+            await asyncio.to_thread((folder / RESULT).read_bytes), media_type="application/json"
+        )
+
+
+def _add_changes(router: APIRouter, jobs: Jobs) -> None:
     @router.post(
         "/{job_id}/cancel",
         operation_id="job_cancel",
         response_model=JobDocument,
         responses=problems(401, 404, 409, 422, 503),
     )
-    async def cancel(job_id: str) -> Response:
-        """End a job that waits or runs; what it learned is gone."""
-        return _described(jobs.cancel(job_id))
+    async def cancel(job_id: JobId) -> Response:
+        """End a job that waits or runs; what it has published stays. Asking twice is fine."""
+        return _described(await jobs.cancel(job_id))
 
-    @router.get(
-        "/{job_id}/result",
-        operation_id="job_result",
-        response_model=JobResultDocument,
-        responses=problems(401, 404, 422),
+    @router.post(
+        "/{job_id}/retry",
+        operation_id="job_retry",
+        status_code=202,
+        response_model=JobDocument,
+        responses=problems(401, 404, 409, 422, 429, 503, 507),
     )
-    async def result(job_id: str) -> Response:
-        """Show what a job made, and the `source` that loads it."""
-        return json_response(await asyncio.to_thread(jobs.result, job_id))
-
-    return router
+    async def retry(request: Request, job_id: JobId) -> Response:
+        """Start a job that failed or was cancelled again, as a new job that skips what is done."""
+        job = await jobs.retry(job_id)
+        response = _described(job, 202)
+        parent = request.url.path.removesuffix(f"/{job_id}/retry")
+        response.headers["Location"] = f"{parent}/{job.id}"
+        return response
 
 
 def _described(job: Job, status: int = 200) -> Response:
     return json_response(job.model_dump(mode="json"), status)
+
+
+def _page_after(request: Request, last: Job) -> str:
+    kept = {name: text for name, text in request.query_params.items() if name != "before"}
+    return f"{request.url.path}?{urlencode({**kept, 'before': last.id})}"
+
+
+def _table(folder: File) -> Response:
+    if not (folder / TABLE).is_file():
+        raise NotFound("this job made no table; ask for application/json")
+    return FileResponse(folder / TABLE, media_type=PARQUET)
+
+
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_EVENTS: dict[str, Any] = {
+    "description": "The events as they come, until the job is over.",
+    "content": {EVENT_STREAM: _TEXT},
+}
+_NO_MORE: dict[str, Any] = {"description": "The job is over and `Last-Event-ID` was the last."}
+_LOG: dict[str, Any] = {
+    "description": "The end of the log; empty where nothing was printed.",
+    "content": {"text/plain": _TEXT},
+}
+_RESULT: dict[str, Any] = {
+    "description": "The result, as `Accept` asks for.",
+    "content": {PARQUET: {"schema": {"type": "string", "format": "binary"}}},
+}

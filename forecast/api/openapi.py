@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
 from forecast.api import examples
+from forecast.api.alias_requests import AliasRequest
 from forecast.api.problems import PROBLEM_MEDIA_TYPE
 from forecast.api.schemas import ProblemDocument
 from forecast.api.security import PUBLIC_PATHS
@@ -122,6 +123,17 @@ def training_docs(model_id: str) -> Schema:
     }
 
 
+def alias_docs() -> Schema:
+    """Describe `PUT aliases/<alias>` of a model; for the decorator of the route."""
+    content = {"schema": _ref(AliasRequest.__name__), "examples": examples.ALIASES}
+    return {
+        "responses": problems(400, 401, 404, 409, 413, 415, 422, 503, 507),
+        "openapi_extra": {
+            "requestBody": {"required": True, "content": {"application/json": content}}
+        },
+    }
+
+
 def openapi_document(
     app: FastAPI,
     routes: Sequence[BaseRoute],
@@ -174,6 +186,7 @@ def _schemas(hosts: Mapping[str, Host], names: Sequence[str]) -> dict[str, Schem
         ForecastResponse,
         NamedFileResponse,
         InitializationRequest,
+        AliasRequest,
         ProblemDocument,
         *(host.spec.options for host in hosts.values()),
         *(host.spec.config for host in hosts.values()),

@@ -18,6 +18,7 @@ class ApiOptions:
         cors_origins: web pages that may call; none by default.
         compress_min_bytes: answers from this size on are compressed for who accepts it;
             0 never does. Small answers gain nothing and pay for it.
+        event_streams: callers that may follow the events of jobs at once.
         docs: serve `/docs`, `/redoc` and `/openapi.json`.
     """
 
@@ -29,4 +30,5 @@ class ApiOptions:
     aliases: Mapping[str, str] = field(default_factory=dict)
     cors_origins: tuple[str, ...] = ()
     compress_min_bytes: int = 65_536
+    event_streams: int = 100
     docs: bool = True

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forecast.training.records import Job
+
 
 class Document(BaseModel):
     """What we answer. Members may be added to it in a later version."""
@@ -127,44 +129,17 @@ class ReadyDocument(Document):
     checks: dict[str, Check]
 
 
-JobStateName = Literal["pending", "running", "cancelling", "succeeded", "failed", "cancelled"]
-
-
-class JobErrorDocument(Document):
-    code: str
-    detail: str
-
-
-class JobDocument(Document):
-    """A job. `progress` is the last report of a training, such as its step and loss."""
-
-    id: str
-    kind: Literal["training"]
-    model_id: str
-    state: JobStateName
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    progress: dict[str, Any] | None
-    metrics: dict[str, float]
-    source: str | None = Field(
-        description="Of the trained model, for `initialization`, once it is there."
-    )
-    error: JobErrorDocument | None
-    warnings: list[str]
+JobDocument = Job
 
 
 class JobsDocument(Document):
-    jobs: list[JobDocument] = Field(description="Newest first.")
+    jobs: list[Job] = Field(description="Newest first.")
     count: int
+    next: str | None = Field(description="Where to get the older ones; null where there are none.")
 
 
 class JobResultDocument(Document):
-    job_id: str
-    model_id: str
-    source: str = Field(description="Send it to `initialization` to load the trained model.")
-    metrics: dict[str, float]
-    training: dict[str, Any] = Field(description="The record that is kept with the model.")
+    """What a job made: of a training its windows and versions, of a backtest its errors."""
 
 
 class VersionDocument(Document):
@@ -187,6 +162,7 @@ class VersionDocument(Document):
     config_sha256: str | None
     git_commit: str | None
     job_id: str | None
+    trained_from: str | None = Field(description="Weights that its training started from.")
 
 
 class VersionsDocument(Document):
@@ -207,8 +183,7 @@ class FileDocument(Document):
 class VersionDetailDocument(VersionDocument):
     item_ids: list[str]
     files: dict[str, FileDocument]
-    verified: bool = Field(description="Whether every file is what was written.")
-    damage: str | None = Field(description="Which file is not, and what to take instead.")
+    verified: Literal[True] = Field(description="Every file is what was written.")
 
 
 class AliasesDocument(Document):
@@ -222,15 +197,15 @@ class AliasChangeDocument(Document):
     alias: str
     version: str | None
     previous: str | None
+    how: Literal["set", "rollback", "remove"]
     at: datetime
     who: str = Field(description="The key that was used, by the first digits of its hash.")
     why: str
 
 
 class AliasDocument(AliasChangeDocument):
-    """What an alias stands for, and the change that made it so."""
+    """The change that was made."""
 
-    version: str
     warnings: list[str] = Field(description="What did not follow the change.")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -188,7 +188,7 @@ class Jobs:
             raise NotFound(f"the job is {job.state} and has no result; look at the job")
         return folder
 
-    async def events(self, job_id: str, after: int = 0) -> AsyncIterator[JobEvent]:
+    async def events(self, job_id: str, after: int = 0) -> AsyncGenerator[JobEvent, None]:
         """Give what happened to a job after an event, and what happens, until it is over.
 
         Of what only tells how far a job was, the oldest is forgotten; numbers have gaps then.
