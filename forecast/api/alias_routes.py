@@ -1,0 +1,177 @@
+"""The names that stand for versions of a model: who set them, when and why; and back again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from forecast.api.alias_requests import LONGEST_REASON, AliasRequest, read_alias
+from forecast.api.openapi import alias_docs, problems
+from forecast.api.responses import json_response
+from forecast.api.schemas import (
+    AliasChangeDocument,
+    AliasDocument,
+    AliasesDocument,
+    AliasHistoryDocument,
+)
+from forecast.api.security import caller_of
+from forecast.core.errors import ForecastError, VersionNotFound
+from forecast.models.spec import ModelSpec
+from forecast.store.alias_log import AliasChange
+from forecast.store.aliases import Aliases
+from forecast.store.names import CURRENT
+from forecast.store.versions import ModelStore
+
+AliasName = Annotated[str, Path(max_length=100, description="Such as `current` or `champion`.")]
+Moment = Annotated[
+    date | datetime | None,
+    Query(
+        description="A day, for its end in UTC, or a moment (ISO 8601).", examples=["2026-11-21"]
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Changes to list at most.")]
+Reason = Annotated[str, Query(min_length=1, max_length=LONGEST_REASON, description="Why.")]
+Promoted = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The store, and what follows from a change in it.
+
+    Attributes:
+        on_promoted: told the id of a model whose `current` has changed, to load it anew.
+    """
+
+    store: ModelStore
+    on_promoted: Promoted | None = None
+
+
+def alias_router(spec: ModelSpec, versions: Versions) -> APIRouter:
+    """Build `aliases` of a model and what is under it, for its router."""
+    router = APIRouter(prefix="/aliases", tags=["versions"])
+    aliases = versions.store.model(spec.model_id).aliases
+
+    @router.get(
+        "",
+        operation_id=f"{spec.model_id}_aliases",
+        response_model=AliasesDocument,
+        responses=problems(401),
+    )
+    async def every() -> Response:
+        """List the aliases of this model, and which version each stands for."""
+        found = await asyncio.to_thread(aliases.all)
+        return json_response({"aliases": found, "count": len(found)})
+
+    @router.get(
+        "/{alias}",
+        operation_id=f"{spec.model_id}_alias",
+        response_model=AliasChangeDocument,
+        responses=problems(401, 404, 422),
+    )
+    async def one(alias: AliasName) -> Response:
+        """Show which version an alias stands for, and who made it so, when and why."""
+        changes = await asyncio.to_thread(_changes, aliases, alias)
+        if changes[0].version is None:
+            raise VersionNotFound(f"the alias {alias!r} was removed; its history tells when")
+        return json_response(_document(changes[0]))
+
+    @router.put(
+        "/{alias}",
+        operation_id=f"{spec.model_id}_alias_change",
+        response_model=AliasDocument,
+        **alias_docs(),
+    )
+    async def change(alias: AliasName, request: Request) -> Response:
+        """Promote a version, or roll back to the one before; atomic, and kept with its reason.
+
+        Where `current` changes and this model was loaded from the store, it is loaded anew: the
+        old weights answer until the new ones are ready.
+        """
+        wanted = read_alias(await request.body(), request.headers.get("content-type", ""))
+        made = await asyncio.to_thread(_make, aliases, alias, wanted, caller_of(request))
+        warnings = await _follow(versions.on_promoted, spec.model_id) if alias == CURRENT else []
+        return json_response({**_document(made), "warnings": warnings})
+
+    @router.delete(
+        "/{alias}",
+        operation_id=f"{spec.model_id}_alias_removal",
+        response_model=AliasChangeDocument,
+        responses=problems(401, 404, 409, 422, 507),
+    )
+    async def remove(alias: AliasName, request: Request, reason: Reason = "removed") -> Response:
+        """Remove an alias; its history stays."""
+        made = await asyncio.to_thread(aliases.remove, alias, who=caller_of(request), why=reason)
+        return json_response(_document(made))
+
+    @router.get(
+        "/{alias}/history",
+        operation_id=f"{spec.model_id}_alias_history",
+        response_model=AliasHistoryDocument,
+        responses=problems(401, 404, 422),
+    )
+    async def history(alias: AliasName, on: Moment = None, limit: Limit = 100) -> Response:
+        """List who changed an alias, when and why; `on` tells which version served then."""
+        return await asyncio.to_thread(_history, aliases, alias, _moment(on), limit)
+
+    return router
+
+
+def _make(aliases: Aliases, alias: str, wanted: AliasRequest, who: str) -> AliasChange:
+    if wanted.version is None:
+        return aliases.rollback(alias, who=who, why=wanted.reason)
+    return aliases.set(alias, wanted.version, who=who, why=wanted.reason)
+
+
+async def _follow(promoted: Promoted | None, model_id: str) -> list[str]:
+    """Tell the host; the alias has changed, whatever becomes of that."""
+    if promoted is None:
+        return []
+    try:
+        await promoted(model_id)
+    except ForecastError as error:
+        return [f"the alias has changed, but the loaded model has not: {error.detail}"]
+    return []
+
+
+def _changes(aliases: Aliases, alias: str) -> list[AliasChange]:
+    """List the changes of an alias, newest first.
+
+    Raises:
+        VersionNotFound: there never was such an alias.
+    """
+    changes = aliases.history(alias)
+    if not changes:
+        raise VersionNotFound(
+            f"there is no alias {alias!r}; there are {', '.join(aliases.all()) or 'none'}"
+        )
+    return changes[::-1]
+
+
+def _history(aliases: Aliases, alias: str, on: datetime | None, limit: int) -> Response:
+    changes = _changes(aliases, alias)
+    served = changes[0].version if on is None else aliases.served_on(alias, on)
+    return json_response(
+        {
+            "alias": alias,
+            "history": [_document(change) for change in changes[:limit]],
+            "count": len(changes),
+            "on": None if on is None else on.isoformat(),
+            "served": served,
+        }
+    )
+
+
+def _moment(on: date | datetime | None) -> datetime | None:
+    """Read a day as its last moment, and a time without a zone as UTC."""
+    if on is None:
+        return None
+    if not isinstance(on, datetime):
+        return datetime.combine(on, time.max, UTC)
+    return on if on.tzinfo else on.replace(tzinfo=UTC)
+
+
+def _document(change: AliasChange) -> dict[str, Any]:
+    return change.model_dump(mode="json")
