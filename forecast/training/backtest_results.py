@@ -226,7 +226,7 @@ def _schema(levels: tuple[float, ...]) -> pa.Schema:
     texts = [("item_id", pa.string()), ("channel", pa.string())]
     whole = [("window", pa.int32()), ("step", pa.int32())]
     times = [("origin", pa.timestamp("s")), ("timestamp", pa.timestamp("s"))]
-    numbers = ["actual", "mean", "naive", *(f"q{level:g}" for level in levels)]
+    numbers = ["actual", "mean", "naive", *map(repr, levels)]
     return pa.schema([*texts, *whole, *times, *((name, pa.float64()) for name in numbers)])
 
 

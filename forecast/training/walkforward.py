@@ -1,0 +1,230 @@
+"""Forecasts over a whole history, none of which has seen its own year: features to learn from."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from forecast.core.errors import InvalidRequest, UnknownModel
+from forecast.core.frequency import Timestamps
+from forecast.core.types import FloatArray, ForecastTask, Series
+from forecast.models import MODEL_REGISTRY
+from forecast.models.spec import ModelSpec
+from forecast.store.versions import ModelStore, Version
+from forecast.training.context import JobContext, WorkFailed
+from forecast.training.forecasting import (
+    PastModel,
+    context_outside_a_job,
+    error_of,
+    forecast_in_child,
+)
+from forecast.training.past_models import Fetches, How, check_unseen, model_for_year
+from forecast.training.price_grid import PriceGrid, relative_change
+from forecast.training.process import ProcessOptions
+
+Source = Literal["momentum", "snapshot", "remote", "earlier"]
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelYear:
+    """The rows [R] of a year, and the model that forecasts them."""
+
+    rows: Rows
+    version: Version
+    how: How
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkForward:
+    """How features are made.
+
+    Attributes:
+        store: holds a snapshot for the end of each year.
+        process: how the process of a model is run.
+        sync: fetches snapshots that the store lacks; None to do without them.
+        horizon: steps ahead whose price is forecast.
+        bootstrap_years: first calendar years of the data, whose rows get the momentum.
+        context: the most steps before a row that a model is shown.
+        workers: years at once, each in a process of its own.
+        config: what wins over the configuration of a snapshot, such as `device`.
+    """
+
+    store: ModelStore
+    process: Callable[[ModelSpec], ProcessOptions]
+    sync: Fetches | None = None
+    horizon: int = 4
+    bootstrap_years: int = 4
+    context: int = 512
+    workers: int = 1
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        least = {"horizon": 1, "bootstrap_years": 0, "context": 1, "workers": 1}
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise InvalidRequest(f"{name} must be at least {lowest}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastFeatures:
+    """An expected relative change for every row and item, and where it is from.
+
+    Attributes:
+        values: [T, N]; NaN where an item has no price, or too few to say anything.
+        dates: [T] datetime64[s].
+        sources: of each row: the momentum, the `snapshot` of the year before, one just fetched
+            from a `remote`, or an `earlier` one.
+        versions: name of each row's model; empty for the momentum.
+        warnings: why a year did not get its own snapshot.
+    """
+
+    values: FloatArray
+    dates: Timestamps
+    item_ids: tuple[str, ...]
+    sources: tuple[Source, ...]
+    versions: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Make a table of a row for each date and item: date, item_id, value, source, version."""
+        items = len(self.item_ids)
+        return pd.DataFrame(
+            {
+                "date": np.repeat(self.dates, items),
+                "item_id": np.tile(np.array(self.item_ids, dtype=object), len(self.dates)),
+                "value": self.values.ravel(),
+                "source": np.repeat(np.array(self.sources, dtype=object), items),
+                "version": np.repeat(np.array(self.versions, dtype=object), items),
+            }
+        )
+
+
+def build_forecast_features(
+    prices: Any, dates: Any, item_ids: Sequence[str], model_id: str, how: WalkForward
+) -> ForecastFeatures:
+    """Forecast the relative change over the next steps at every row of a history.
+
+    Row t of year N is (ŷ[t+h] - p[t]) / p[t], forecast from the prices up to and including row t
+    by a model that has seen nothing after 31 December of year N-1: the snapshot of that day in
+    the store, the same from a remote, or the closest earlier one. Without any, and in the first
+    years, it is the 4-step momentum (p[t] - p[t-4]) / p[t-4], which is NaN in the first 4 rows.
+
+    Args:
+        prices: [T, N] on a regular grid of time, such as weekly closes; NaN where not listed.
+        dates: [T], increasing; rows may be missing.
+        item_ids: [N].
+
+    Raises:
+        UnknownModel: there is no model of this id.
+        InvalidRequest: shapes or dates do not fit together.
+        LooksAhead: a snapshot has seen the year it is to forecast.
+        ForecastError: a snapshot cannot be loaded, or cannot forecast so far.
+    """
+    if model_id not in MODEL_REGISTRY:
+        raise UnknownModel(f"there is no model {model_id!r}; known are {', '.join(MODEL_REGISTRY)}")
+    grid = PriceGrid.of(prices, dates, item_ids)
+    years, warnings = _years(grid, model_id, how)
+    values = grid.momentum()
+    sources: list[Source] = ["momentum"] * len(values)
+    versions = [""] * len(values)
+    for year, forecast in zip(years, _forecast(grid, years, how), strict=True):
+        values[year.rows] = forecast
+        for row in year.rows:
+            sources[row], versions[row] = year.how, year.version.name
+    return ForecastFeatures(
+        values, grid.dates, tuple(item_ids), tuple(sources), tuple(versions), tuple(warnings)
+    )
+
+
+def _years(grid: PriceGrid, model_id: str, how: WalkForward) -> tuple[list[ModelYear], list[str]]:
+    """Choose a model for each year after the first ones; a year without any is left out."""
+    years: list[ModelYear] = []
+    warnings: list[str] = []
+    of_rows = grid.years
+    for number in range(of_rows[0] + how.bootstrap_years, of_rows[-1] + 1):
+        rows = np.flatnonzero(of_rows == number)
+        if not rows.size:
+            continue
+        choice = model_for_year(model_id, number, how.store, how.sync)
+        warnings += choice.warnings
+        if choice.version is None or choice.how is None:
+            warnings.append(f"there is no snapshot from before {number}; it gets the momentum")
+            continue
+        check_unseen(choice.version, grid.dates[rows[0]])
+        years.append(ModelYear(rows, choice.version, choice.how))
+    return years, warnings
+
+
+def _forecast(grid: PriceGrid, years: Sequence[ModelYear], how: WalkForward) -> list[FloatArray]:
+    """Forecast the years, some at once; the first failure ends them all."""
+    if not years:
+        return []
+    stop = threading.Event()
+    with tempfile.TemporaryDirectory(prefix="walk-forward-") as name:
+        folders = [Path(name, str(number)) for number in range(len(years))]
+        contexts = [context_outside_a_job(folder, stop.is_set) for folder in folders]
+        with ThreadPoolExecutor(how.workers, thread_name_prefix="walk-forward") as pool:
+            tasks = [
+                pool.submit(_forecast_year, grid, year, how, context)
+                for year, context in zip(years, contexts, strict=True)
+            ]
+            try:
+                return _results(tasks)
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _results(tasks: Sequence[Future[FloatArray]]) -> list[FloatArray]:
+    """Wait for all, or for the first that fails, whose error is raised."""
+    done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+    try:
+        for task in done:
+            task.result()
+        return [task.result() for task in tasks]
+    except WorkFailed as failed:
+        raise error_of(failed.error) from failed
+
+
+def _forecast_year(
+    grid: PriceGrid, year: ModelYear, how: WalkForward, context: JobContext
+) -> FloatArray:
+    """Forecast the relative change at each row of a year: [R, N]."""
+    version = year.version
+    spec = MODEL_REGISTRY[version.metadata.model_id]
+    now = grid.prices[year.rows]
+    cells = _cells(grid, year.rows, how.context, spec.capabilities.min_context)
+    changes = np.full(now.shape, np.nan)
+    if not cells:
+        return changes
+    model = PastModel(spec, how.process(spec), version.path, how.config)
+    task = ForecastTask(how.horizon, quantile_levels=())
+    with how.store.model(spec.model_id).hold(version):
+        forecasts = forecast_in_child(model, list(cells.values()), task, context.folder, context)
+    ahead = np.array([one.mean[0, -1] for one in forecasts])
+    rows, items = np.array(list(cells)).T
+    changes[rows, items] = relative_change(ahead, now[rows, items])
+    return changes
+
+
+def _cells(
+    grid: PriceGrid, rows: Rows, context: int, min_context: int
+) -> dict[tuple[int, int], Series]:
+    """List what can be forecast, by its row in the year and its item, with what was known."""
+    cells = {}
+    for number, row in enumerate(rows):
+        for item in np.flatnonzero(~np.isnan(grid.prices[row])):
+            series = grid.known(int(row), int(item), context)
+            if np.count_nonzero(~np.isnan(series.target)) >= max(1, min_context):
+                cells[number, int(item)] = series
+    return cells
