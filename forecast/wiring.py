@@ -28,7 +28,8 @@ from forecast.serving.cores import CoreBoard
 from forecast.serving.hosts import Call, Host, Operation
 from forecast.serving.inline import InlineHost
 from forecast.serving.registry import HostRegistry
-from forecast.serving.service import ModelService, QueueLimits
+from forecast.serving.loaded import QueueLimits
+from forecast.serving.service import ModelService
 from forecast.serving.supervisor import ChildOptions
 from forecast.settings import Settings
 from forecast.store.hub import HubSettings

@@ -6,7 +6,7 @@ from forecast.core.errors import HostUnavailable
 from forecast.models.spec import ModelSpec
 from forecast.serving.hosts import Answer, Call, Operation
 
-_KEPT_HEADERS = ("Retry-After",)
+_KEPT_HEADERS = ("Retry-After", "X-Forecast-Version", "X-Forecast-Cutoff", "X-Forecast-SHA256")
 
 
 class NotConnected(HostUnavailable):

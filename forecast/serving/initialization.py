@@ -20,9 +20,10 @@ class InitializationRequest(BaseModel):
     source: str | None = Field(
         None,
         max_length=1024,
-        description="`hf:<repo>[@revision]`, `local:<path>` or `mlflow:<models:/… or runs:/…>`;"
-        " the model's default weights where absent.",
-        examples=["hf:amazon/chronos-bolt-small"],
+        description="`hf:<repo>[@revision]`, `local:<path>`, `mlflow:<models:/… or runs:/…>` or"
+        " `store:<version, alias or snapshot>`; where absent `store:current` if there is one, or"
+        " else the model's default weights.",
+        examples=["hf:amazon/chronos-bolt-small", "store:current"],
     )
     backend: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     context_len: int | None = Field(None, ge=1, description="The most past steps to use.")
@@ -37,7 +38,10 @@ class InitializationRequest(BaseModel):
     mlflow_model_name: str | None = Field(None, max_length=512)
     mlflow_model_alias: str | None = Field(None, max_length=256)
     version: str | None = Field(
-        None, max_length=256, description="Version of `mlflow_model_name`, in place of an alias."
+        None,
+        max_length=256,
+        description="Version, alias or snapshot in the store; beside `mlflow_model_name` a version"
+        " of that, in place of an alias.",
     )
     accept_license: bool = Field(
         False, description="Accept weights whose license forbids commercial use."
@@ -47,8 +51,8 @@ class InitializationRequest(BaseModel):
         default_factory=dict, description="The model's own loading options."
     )
 
-    def source_for(self, spec: ModelSpec) -> str | None:
-        """Read the source, in whichever way it was named; the model's default otherwise.
+    def named_source(self) -> str | None:
+        """Read the source, in whichever way it was named; None where it was not.
 
         Raises:
             InvalidRequest: it is named in two ways at once, or only in part.
@@ -58,20 +62,20 @@ class InitializationRequest(BaseModel):
             raise InvalidRequest(f"the weights are named more than once: {', '.join(named)}")
         if self.revision and not self.checkpoint:
             raise InvalidRequest.field("/revision", "goes with checkpoint")
-        if (self.mlflow_model_alias or self.version) and not self.mlflow_model_name:
-            raise InvalidRequest("mlflow_model_alias and version go with mlflow_model_name")
-        return named[0] if named else spec.weights
+        if self.mlflow_model_alias and not self.mlflow_model_name:
+            raise InvalidRequest.field("/mlflow_model_alias", "goes with mlflow_model_name")
+        return named[0] if named else None
 
-    def _older_sources(self) -> tuple[str | None, str | None, str | None]:
+    def _older_sources(self) -> tuple[str | None, ...]:
         hub = f"hf:{self.checkpoint}" if self.checkpoint else None
         if hub and self.revision:
             hub = f"{hub}@{self.revision}"
         local = f"local:{self.local_model_path}" if self.local_model_path else None
-        return hub, local, self._mlflow_source()
+        return hub, local, self._registered_source()
 
-    def _mlflow_source(self) -> str | None:
+    def _registered_source(self) -> str | None:
         if not self.mlflow_model_name:
-            return None
+            return f"store:{self.version}" if self.version else None
         if self.mlflow_model_alias:
             return f"mlflow:models:/{self.mlflow_model_name}@{self.mlflow_model_alias}"
         if not self.version:

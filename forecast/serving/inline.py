@@ -3,18 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import orjson
 
-from forecast.core.errors import DeadlinePassed, ForecastError, InvalidRequest
-from forecast.core.types import Forecast
-from forecast.data.answers import ModelFacts, Timing, encode
-from forecast.data.requests import InferenceRequest, RequestReader
+from forecast.core.errors import ForecastError
+from forecast.data.requests import RequestReader
 from forecast.models.spec import ModelSpec
-from forecast.serving.batching import Outcome
 from forecast.serving.hosts import Answer, Call, Operation
+from forecast.serving.inference import Inference
 from forecast.serving.initialization import read_initialization
 from forecast.serving.service import LoadRequest, ModelService, ServiceStatus
 
@@ -22,20 +20,16 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-_SMALL_ANSWER = 4096  # points that are encoded faster than a thread is woken
-
 
 class InlineHost:
-    """Reads, validates, batches, forecasts and encodes.
-
-    What is small is read on the event loop; files, URLs and large bodies in a few threads.
-    """
+    """Loads and unloads one model, tells how it is, and has it forecast."""
 
     def __init__(self, service: ModelService, reader: RequestReader) -> None:
         self.spec: ModelSpec = service.spec
         self._service = service
         self._reader = reader
         self._threads = ThreadPoolExecutor(4, thread_name_prefix=f"{self.spec.model_id}-host")
+        self._inference = Inference(service, reader, self._threads)
         self._loading: asyncio.Task[ServiceStatus] | None = None
         self._own_load: asyncio.Task[ServiceStatus] | None = None
         self._operations = {
@@ -68,7 +62,7 @@ class InlineHost:
     async def _initialize(self, call: Call) -> Answer:
         request = read_initialization(call.body)
         load = LoadRequest(
-            source=request.source_for(self.spec),
+            source=request.named_source(),
             config=request.config_for(self.spec),
             accept_license=request.accept_license,
         )
@@ -97,41 +91,7 @@ class InlineHost:
     async def _infer(self, call: Call) -> Answer:
         if self._loading is not None and not self._service.can_answer:
             await asyncio.wait([self._loading], timeout=self._reader.policy.max_timeout_s)
-        if self._reader.is_quick(call.body, call.content_type):
-            request, future = self._submit(call)
-        else:
-            request, future = await self._in_thread(self._submit, call)
-        outcome = await _within(future, request.timeout_s)
-        facts = self._facts()
-        if len(outcome.results) * request.task.horizon <= _SMALL_ANSWER:
-            body, media_type = _encoded(request, outcome, facts, call.accept)
-        else:
-            body, media_type = await self._in_thread(_encoded, request, outcome, facts, call.accept)
-        return Answer(200, body, media_type)
-
-    def _submit(self, call: Call) -> "tuple[InferenceRequest, Future[Outcome[Forecast]]]":
-        request = self._reader.read(
-            call.body,
-            call.content_type,
-            self.spec,
-            default_horizon=self._service.default_horizon,
-        )
-        _refuse_snapshots(request)
-        future = self._service.run_inference(
-            request.series, request.task, timeout_s=request.timeout_s
-        )
-        return request, future
-
-    def _facts(self) -> ModelFacts:
-        status = self._service.get_status()
-        return ModelFacts(
-            id=self.spec.model_id,
-            version=self.spec.version,
-            source=status.source,
-            cutoff=None,
-            sha256=status.sha256,
-            device=status.device,
-        )
+        return await self._inference.answer(call)
 
     def _described(self, code: int, message: str) -> Answer:
         document = {
@@ -148,39 +108,12 @@ class InlineHost:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
 
-def _refuse_snapshots(request: InferenceRequest) -> None:
-    """Never answer "as of" a date with weights that may have seen what came after it."""
-    for name in ("as_of", "version"):
-        if getattr(request.wanted, name) is not None:
-            raise InvalidRequest.field(
-                f"/parameters/{name}",
-                "no versions of this model are stored here; leave it out to use the loaded weights",
-            )
-
-
-async def _within(future: "Future[Outcome[Forecast]]", timeout_s: float) -> Outcome[Forecast]:
-    """Wait for an answer; whoever stops waiting gives up the request."""
-    try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
-    except TimeoutError as error:
-        raise DeadlinePassed(
-            f"no forecast within timeout_s = {timeout_s:g}; ask for less or wait longer"
-        ) from error
-
-
-def _encoded(
-    request: InferenceRequest, outcome: Outcome[Forecast], facts: ModelFacts, accept: str
-) -> tuple[bytes, str]:
-    timing = Timing(outcome.queue_s * 1000, outcome.predict_s * 1000, outcome.batch_size)
-    return encode(request, outcome.results, facts, timing, accept)
-
-
 def _status_document(status: ServiceStatus) -> dict[str, Any]:
     return {
         "model_status": status.state,
         "details": status.details,
         "source": status.source,
-        "version": None,
+        "version": status.version,
         "device": status.device,
         "loaded_at": status.loaded_at,
     }

@@ -1,6 +1,5 @@
 """The life of one model in this process: uninitialized, initializing, ready, error."""
 
-import gc
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +19,20 @@ from forecast.core.errors import (
     ModelNotReady,
 )
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.model import BaseTimeSeriesModel, BatchKey
+from forecast.data.as_of import Wanted
 from forecast.models.spec import ModelSpec
-from forecast.serving.batching import Batcher, Outcome
+from forecast.serving.as_of import Active, Choice, choose
+from forecast.serving.batching import Outcome
 from forecast.serving.cores import CoreBoard
-from forecast.store.sources import ResolvedSource, SourceResolver
+from forecast.serving.loaded import LoadedModel, Loader, QueueLimits, Weights
+from forecast.serving.versions import Lease, LoadedVersions
+from forecast.store.sources import SourceResolver
+from forecast.store.versions import Version
 
 log = logging.getLogger(__name__)
+
+CURRENT = "current"
+STORE = "store:"
 
 _REFUSALS = (Forbidden, InvalidRequest, LicenseNotAccepted)  # nothing was tried
 
@@ -44,12 +50,13 @@ class ServiceStatus:
 
     Attributes:
         details: why it is so, in words for the caller.
+        version: name of the weights in the store; None where they are from elsewhere.
     """
 
     state: ModelState = ModelState.UNINITIALIZED
     details: str | None = None
     source: str | None = None
-    sha256: str | None = None
+    version: str | None = None
     device: str | None = None
     loaded_at: datetime | None = None
 
@@ -59,35 +66,14 @@ class LoadRequest:
     """Which weights to load and how. Equal requests load the same thing.
 
     Attributes:
-        source: as the store reads it; None for a model without weights.
+        source: as the store reads it; None for the version that is `current` in the store, or
+            the weights of the spec where there is none.
         config: fields of the model's configuration that differ from the default.
     """
 
     source: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     accept_license: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """How much may wait for one model.
-
-    Attributes:
-        max_queue: series that may wait.
-        drain_s: how long a shutdown lets what waits be answered.
-    """
-
-    max_queue: int = 4096
-    drain_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A model that answers, and the queue in front of it."""
-
-    model: BaseTimeSeriesModel
-    batcher: Batcher[BatchKey, Series, Forecast]
-    request: LoadRequest
 
 
 class ModelService:
@@ -117,14 +103,16 @@ class ModelService:
             operator_config: fields of the model's configuration that only the operator sets.
         """
         self.spec = spec
-        self._operator_config = dict(operator_config or {})
         self._sources = sources
-        self._board = board
-        self._limits = limits or QueueLimits()
         self._accept_license = accept_license
+        shelf = sources.store.model(spec.model_id) if sources.store else None
+        self._limits = limits or QueueLimits()
+        self._loader = Loader(spec, self._limits, dict(operator_config or {}), board, shelf)
+        self._versions = LoadedVersions(self._load_version, self._limits)
         self._changing = threading.Lock()
         self._status = ServiceStatus()
-        self._loaded: _Loaded | None = None
+        self._loaded: LoadedModel | None = None
+        self._request: LoadRequest | None = None
 
     def initialize_model(self, request: LoadRequest) -> ServiceStatus:
         """Load the weights, unless these very ones are loaded already. Blocks until done.
@@ -142,23 +130,30 @@ class ModelService:
             ModelBusy: another call is changing this model.
         """
         self._begin_change()
-        if self._loaded is not None and self._loaded.request == request:
+        is_loaded = self._loaded is not None and self._request == request
+        if is_loaded and not self._may_have_moved(request):
             self._changing.release()
             return self.get_status
         before = self._status
         self._status = replace(before, state=ModelState.INITIALIZING, details="loading the weights")
         return partial(self._finish_initialization, request, before)
 
+    def _may_have_moved(self, request: LoadRequest) -> bool:
+        """Whether the same source may mean other weights by now."""
+        if request.source is None:
+            return self._loader.shelf is not None
+        return request.source.startswith(STORE)
+
     def _finish_initialization(self, request: LoadRequest, before: ServiceStatus) -> ServiceStatus:
         try:
-            old = self._replace(request)
+            old = self._replace(request, before)
         except Exception as error:
             self._status = self._failed(before, error)
             raise
         finally:
             self._changing.release()
         if old is not None:  # nobody has to wait for what is over
-            self._unload(old)
+            old.close(self._limits.drain_s)
         return self._status
 
     def _begin_change(self) -> None:
@@ -187,39 +182,69 @@ class ModelService:
         """Whether weights are loaded, also while others are on their way to replace them."""
         return self._loaded is not None
 
+    @property
+    def loaded_versions(self) -> list[str]:
+        """Names of the versions that are loaded beside the active one."""
+        return self._versions.names
+
     def run_inference(
         self, series: Sequence[Series], task: ForecastTask, *, timeout_s: float
     ) -> "Future[Outcome[Forecast]]":
-        """Queue one request; the future holds a forecast for each series, in order.
+        """Queue one request for the active weights; the future holds a forecast for each series.
 
         Raises:
             ModelNotReady: no weights are loaded; says how to load them.
             InvalidRequest: the model cannot do what is asked; says which limit was passed.
             QueueFull: too much waits already.
         """
-        loaded = self._ready()
-        for one in series:
-            loaded.model.check(one, task)
-        keys = [loaded.model.batch_key(one, task) for one in series]
-        return loaded.batcher.submit(keys, series, timeout_s=timeout_s)
+        return self.active().run(series, task, timeout_s=timeout_s)
+
+    def choose(self, wanted: Wanted) -> Choice:
+        """Choose what answers a request that names a version or a date. Reads the store.
+
+        Raises:
+            ModelNotReady: the model is not loaded; says how to load it.
+            VersionNotFound, VersionDamaged: there is no such version, or it is not as written.
+            LooksAhead: it has seen what came after that date, or may have.
+        """
+        active = self.active()
+        known = Active(active.version, active.cutoff)
+        choice = choose(wanted, self.spec, self._loader.shelf, known)
+        if choice.version and active.weights.is_of(choice.version):
+            return replace(choice, version=None)
+        return choice
+
+    def lease(self, version: Version) -> Lease:
+        """Borrow a version of the store, loaded as the active weights were. Does not block.
+
+        Raises:
+            Draining: the model is being shut down.
+        """
+        return self._versions.lease(version)
 
     def shutdown_model(self) -> ServiceStatus:
-        """Answer what waits, then unload the weights. Blocks until done.
+        """Answer what waits, then unload all weights. Blocks until done.
 
         Raises:
             ModelBusy: another call is changing this model.
         """
         self._begin_change()
         try:
-            loaded, self._loaded = self._loaded, None
+            loaded, self._loaded, self._request = self._loaded, None, None
             self._status = ServiceStatus()
+            self._versions.close()
             if loaded is not None:
-                self._unload(loaded)
+                loaded.close(self._limits.drain_s)
             return self._status
         finally:
             self._changing.release()
 
-    def _ready(self) -> _Loaded:
+    def active(self) -> LoadedModel:
+        """Give the weights that answer by default.
+
+        Raises:
+            ModelNotReady: none are loaded; says how to load them.
+        """
         loaded = self._loaded
         if loaded is None:
             status = self._status
@@ -230,15 +255,49 @@ class ModelService:
             )
         return loaded
 
-    def _replace(self, request: LoadRequest) -> _Loaded | None:
-        """Load, and give what was loaded before."""
+    def _replace(self, request: LoadRequest, before: ServiceStatus) -> LoadedModel | None:
+        """Load, and give what was loaded before; neither where these very weights are."""
         self._check_license(request)
-        loaded, resolved = self._load(request)
-        old, self._loaded = self._loaded, loaded
-        self._status = _ready_status(loaded, resolved)
-        source = self._status.source or "nothing: no weights"
-        log.info("loaded %s from %s", self.spec.model_id, source)
+        weights = self._weights(request.source)
+        old = self._loaded
+        if old and old.config == request.config and old.weights.are_those(weights):
+            self._request = request
+            self._status = replace(before, details=None)
+            return None
+        loaded = self._loader.load(weights, request.config)
+        self._loaded, self._request = loaded, request
+        self._status = _ready_status(loaded)
+        if old and old.config != request.config:
+            self._versions.clear()
+        self._versions.open()
         return old
+
+    def _weights(self, source: str | None) -> Weights:
+        """Find weights and bring them here.
+
+        Raises:
+            InvalidRequest: none are named, and the model has to be trained first.
+            ForecastError: there are none of that name, or they cannot be had.
+        """
+        shelf = self._loader.shelf
+        if source is None and shelf is not None and shelf.aliases.get(CURRENT):
+            source = f"{STORE}{CURRENT}"
+        source = source or self.spec.weights
+        if source is None and self.spec.needs_training:
+            raise InvalidRequest.field(
+                "/source",
+                f"{self.spec.model_id} has to be trained first and has no default weights; name"
+                " trained ones",
+            )
+        if source is None:
+            return Weights()
+        if source.startswith(STORE) and shelf is not None:
+            return Weights.stored(shelf.get(source.removeprefix(STORE)))
+        resolved = self._sources.resolve(source, model_id=self.spec.model_id)
+        return Weights(resolved.source, resolved.path, resolved.sha256)
+
+    def _load_version(self, version: Version) -> LoadedModel:
+        return self._loader.load(Weights.stored(version), self.active().config)
 
     def _failed(self, before: ServiceStatus, error: Exception) -> ServiceStatus:
         """Say why; a refused request, or weights that still serve, leave the state as it was."""
@@ -261,49 +320,12 @@ class ModelService:
             " commercial use; send accept_license: true if that suits you"
         )
 
-    def _load(self, request: LoadRequest) -> tuple[_Loaded, ResolvedSource | None]:
-        if request.source is None and self.spec.needs_training:
-            raise InvalidRequest.field(
-                "/source",
-                f"{self.spec.model_id} has to be trained first and has no default weights; name"
-                " trained ones",
-            )
-        model_class = self.spec.model_class()
-        resolved = None
-        if request.source is not None:
-            resolved = self._sources.resolve(request.source, model_id=self.spec.model_id)
-        model = model_class.load_model(
-            resolved.path if resolved else None, **request.config, **self._operator_config
-        )
-        batcher: Batcher[BatchKey, Series, Forecast] = Batcher(
-            partial(self._predict, model),
-            max_batch=model.config.batch_size,
-            max_queue=self._limits.max_queue,
-            name=self.spec.model_id,
-        )
-        return _Loaded(model, batcher, request), resolved
 
-    def _predict(
-        self, model: BaseTimeSeriesModel, key: BatchKey, batch: Sequence[Series]
-    ) -> list[Forecast]:
-        if self._board is None:
-            return model.predict(batch, key.task)
-        with self._board.claim() as cores:
-            model.use_cores(cores)
-            return model.predict(batch, key.task)
-
-    def _unload(self, loaded: _Loaded) -> None:
-        loaded.batcher.close(drain_s=self._limits.drain_s)
-        loaded.model.close()
-        gc.collect()
-        log.info("unloaded %s", self.spec.model_id)
-
-
-def _ready_status(loaded: _Loaded, resolved: ResolvedSource | None) -> ServiceStatus:
+def _ready_status(loaded: LoadedModel) -> ServiceStatus:
     return ServiceStatus(
         state=ModelState.READY,
-        source=resolved.source if resolved else None,
-        sha256=resolved.sha256 if resolved else None,
+        source=loaded.weights.source,
+        version=loaded.version,
         device=loaded.model.device,
         loaded_at=datetime.now(UTC),
     )
