@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
+from huggingface_hub import get_cached_repo_tree, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     HfHubHTTPError,
@@ -22,11 +22,11 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
 )
-from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from forecast.core.atomic import locked, write_text
 from forecast.core.errors import SourceUnavailable, UnsupportedFormat
 from forecast.store.checkpoint import PATTERNS, WEIGHTS, file_digest, require_weights
+from forecast.store.hub_client import connect
 from forecast.store.hub_errors import explained, is_down
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -64,8 +64,7 @@ class Hub:
         self._pins = cache / "pins.json"
         self._cache = settings.cache or cache / "hub"
         self._token: str | bool = settings.token or False
-        self._api = HfApi(endpoint=settings.endpoint, token=self._token)
-        disable_progress_bars()
+        self._api = connect(settings.endpoint, settings.token)
 
     def fetch(self, repo: str, revision: str | None) -> tuple[str, Path]:
         """Bring a snapshot here: safetensors and text files, nothing that can hold a pickle.

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from forecast.core.errors import (
+    Conflict,
     Forbidden,
     ForecastError,
     InvalidRequest,
@@ -75,7 +76,7 @@ class Tracking:
             raise _explained(error, f"mlflow:{source}") from error
         except (OSError, HTTPException) as error:
             raise SourceUnavailable(
-                f"mlflow:{source} could not be downloaded whole; try again"
+                f"mlflow:{source} could not be copied whole; try again"
             ) from error
 
     def _ping(self) -> None:
@@ -116,6 +117,8 @@ def _import_mlflow() -> type[Exception]:
 
 def _explained(error: Any, source: str) -> ForecastError:
     status = error.get_http_status_code()
+    if error.error_code == "RESOURCE_ALREADY_EXISTS":
+        return Conflict(f"{source} was changed by another meanwhile; try again")
     if error.error_code == "RESOURCE_DOES_NOT_EXIST" or status == 404:
         return UnknownSource(f"the MLflow server has no {source}")
     if status in (401, 403):

@@ -1,0 +1,238 @@
+"""Copies of versions elsewhere: the local store is always filled, a remote one follows it.
+
+A remote that fails stops nothing: what was not copied is in the report, and the next sync copies
+it. Nothing is remembered between two syncs; what is there and what is here is looked up.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from forecast.core.errors import ForecastError, UnknownSource, VersionDamaged, VersionNotFound
+from forecast.store.hub import HubSettings
+from forecast.store.remote import Remote
+from forecast.store.versions import ModelShelf, ModelStore, Version
+
+log = logging.getLogger(__name__)
+
+_REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+_ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """Where the copies go.
+
+    Attributes:
+        backend: `local` copies nothing.
+        repos: for `hf`, model id → `organization/name`; other models are not copied.
+        hub: how the hub is reached.
+        mlflow_uri: for `mlflow`, the address of the tracking server.
+        staging: folder for downloads under way.
+    """
+
+    backend: Literal["local", "hf", "mlflow"] = "local"
+    repos: Mapping[str, str] = field(default_factory=dict)
+    hub: HubSettings = field(default_factory=HubSettings)
+    mlflow_uri: str | None = None
+    staging: Path = Path(".forecast/cache/incoming")
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """What a sync did, by the names of versions.
+
+    Attributes:
+        skipped: was there already.
+        aliases: changed, there or here.
+        failed: name → why; `all` where nothing could be listed, `aliases` for those.
+    """
+
+    uploaded: list[str] = field(default_factory=list)
+    downloaded: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON takes it."""
+        return asdict(self)
+
+
+class StoreSync:
+    """The store, and where each model's versions are copied to. Safe in several threads."""
+
+    def __init__(self, store: ModelStore, remotes: Mapping[str, Remote]) -> None:
+        """Remember both; nothing is asked yet.
+
+        Args:
+            remotes: model id → its place elsewhere; models not in it stay here.
+        """
+        self._store = store
+        self._remotes = remotes
+
+    def remote(self, model_id: str) -> Remote | None:
+        """Give the place elsewhere of a model's versions."""
+        return self._remotes.get(model_id)
+
+    def upload(self, model_id: str, name: str) -> SyncReport:
+        """Copy one version, by its name or an alias, if there is a place for it."""
+        report = SyncReport()
+        if remote := self.remote(model_id):
+            self._upload(remote, self._store.model(model_id), name, report)
+        return report
+
+    def push_aliases(self, model_id: str) -> SyncReport:
+        """Let the aliases mean there what they mean here; call it after one has changed."""
+        report = SyncReport()
+        if remote := self.remote(model_id):
+            aliases = self._store.model(model_id).aliases.all()
+            with _reporting(report, "aliases", model_id):
+                report.aliases += remote.push_aliases(aliases)
+        return report
+
+    def ensure_available(self, model_id: str, name: str) -> Version | None:
+        """Find a version here, or else bring it here; a damaged one is brought anew.
+
+        Args:
+            name: of a version or snapshot, an alias, or the date of a snapshot.
+
+        Returns:
+            None where it is nowhere, or cannot be had now; the log says which.
+        """
+        shelf = self._store.model(model_id)
+        try:
+            return shelf.get(name)
+        except (VersionNotFound, VersionDamaged) as error:
+            remote = self.remote(model_id)
+            if remote is None:
+                if isinstance(error, VersionDamaged):
+                    log.warning("%s", error)
+                return None
+        try:
+            return remote.download(_full_name(name, remote))
+        except UnknownSource:
+            return None
+        except ForecastError as error:
+            log.warning("%s %s was not brought from %s: %s", model_id, name, remote.name, error)
+            return None
+
+    def sync_all_to_remote(self, model_id: str) -> SyncReport:
+        """Copy every version and snapshot that is not there yet, the oldest first; and aliases."""
+        report = SyncReport()
+        if remote := self.remote(model_id):
+            shelf = self._store.model(model_id)
+            for version in reversed([*shelf.versions(), *shelf.snapshots()]):
+                self._upload(remote, shelf, version.name, report)
+            pushed = self.push_aliases(model_id)
+            report.aliases += pushed.aliases
+            report.failed |= pushed.failed
+        return report
+
+    def sync_all_to_local(self, model_id: str) -> SyncReport:
+        """Bring every version and snapshot here that is not; and aliases that mean nothing here.
+
+        An alias that is set here is left as it is.
+        """
+        report = SyncReport()
+        if remote := self.remote(model_id):
+            shelf = self._store.model(model_id)
+            here = {version.name for version in (*shelf.versions(), *shelf.snapshots())}
+            for name in self._names(remote, model_id, report):
+                if name in here:
+                    report.skipped.append(name)
+                    continue
+                with _reporting(report, name, model_id):
+                    report.downloaded.append(remote.download(name).name)
+            if _ALL not in report.failed:
+                with _reporting(report, "aliases", model_id):
+                    report.aliases += _adopted(shelf, remote)
+        return report
+
+    def _names(self, remote: Remote, model_id: str, report: SyncReport) -> list[str]:
+        with _reporting(report, _ALL, model_id):
+            return remote.names()
+        return []
+
+    def _upload(self, remote: Remote, shelf: ModelShelf, name: str, report: SyncReport) -> None:
+        with _reporting(report, name, shelf.model_id):
+            version = shelf.get(name)
+            copy = remote.upload(version)
+            (report.uploaded if copy.is_new else report.skipped).append(version.name)
+
+
+def remotes_of(
+    store: ModelStore, options: SyncOptions, model_ids: Iterable[str]
+) -> dict[str, Remote]:
+    """Make the place elsewhere of each model that has one.
+
+    Args:
+        model_ids: of the models there are.
+
+    Raises:
+        ValueError: what the backend needs is not set, or is not what it should be; says what.
+    """
+    if options.backend == "mlflow":
+        return _on_mlflow(store, options, model_ids)
+    return _on_hub(store, options, set(model_ids)) if options.backend == "hf" else {}
+
+
+def _on_hub(store: ModelStore, options: SyncOptions, known: set[str]) -> dict[str, Remote]:
+    if not options.repos:
+        raise ValueError(
+            "the storage backend hf needs a repository for at least one model, such as"
+            " HF_LSTM_MODEL_REPO=organization/name"
+        )
+    for model_id, repo in options.repos.items():
+        if model_id not in known:
+            raise ValueError(f"a repository is set for {model_id}, which is no model")
+        if not _REPO.fullmatch(repo):
+            raise ValueError(f"the repository of {model_id} must be organization/name")
+    return {
+        model_id: HubRemote(store.model(model_id), repo, options.hub, options.staging)
+        for model_id, repo in options.repos.items()
+    }
+
+
+def _on_mlflow(
+    store: ModelStore, options: SyncOptions, model_ids: Iterable[str]
+) -> dict[str, Remote]:
+    if urlsplit(options.mlflow_uri or "").scheme not in ("http", "https"):
+        raise ValueError("the storage backend mlflow needs an http(s) MLFLOW_TRACKING_URI")
+    tracking = Tracking(options.mlflow_uri)
+    return {model_id: MlflowRemote(store.model(model_id), tracking) for model_id in model_ids}
+
+
+def _adopted(shelf: ModelShelf, remote: Remote) -> list[str]:
+    """Set the aliases that mean a version elsewhere, and nothing here."""
+    adopted = []
+    here = {version.name for version in (*shelf.versions(), *shelf.snapshots())}
+    for alias, name in remote.aliases().items():
+        if shelf.aliases.get(alias) is None and name in here:
+            shelf.aliases.set(alias, name, who="sync", why=f"as it is on {remote.name}")
+            adopted.append(alias)
+    return adopted
+
+
+def _full_name(name: str, remote: Remote) -> str:
+    """Write the name of a version or snapshot in full; an alias is looked up elsewhere."""
+    if day := snapshot_day(name):
+        return snapshot_name(day)
+    return name if is_version_name(name) else remote.aliases().get(name, name)
+
+
+@contextmanager
+def _reporting(report: SyncReport, name: str, model_id: str) -> Iterator[None]:
+    """Let a failure be a line of the report, and a warning in the log."""
+    try:
+        yield
+    except ForecastError as error:
+        report.failed[name] = str(error)
+        log.warning("%s %s was not synced: %s", model_id, name, error)
+    except Exception:
+        # A server that answers what its client does not expect must not fail a training.
+        report.failed[name] = "it failed for a reason of its own, which is in the log"
+        log.exception("%s %s was not synced", model_id, name)
