@@ -27,7 +27,7 @@ class SyncReport:
     Attributes:
         skipped: was there already.
         aliases: changed, there or here.
-        failed: name → why; `all` where nothing could be listed, `aliases` for those.
+        failed: name → why; `all` where nothing could be looked up, `aliases` for those.
     """
 
     uploaded: list[str] = field(default_factory=list)
@@ -119,23 +119,18 @@ class StoreSync:
         report = SyncReport()
         if remote := self.remote(model_id):
             shelf = self._store.model(model_id)
-            here = {version.name for version in (*shelf.versions(), *shelf.snapshots())}
-            for name in self._names(remote, model_id, report):
-                if name in here:
-                    report.skipped.append(name)
-                    continue
-                with _reporting(report, name, model_id):
-                    report.downloaded.append(remote.download(name).name)
-            if _ALL not in report.failed:
-                with _reporting(report, "aliases", model_id):
-                    report.aliases += _adopted(shelf, remote)
+            with _reporting(report, _ALL, model_id):
+                for name in remote.names():
+                    self._download(remote, shelf, name, report)
+                report.aliases += _adopted(shelf, remote)
         return report
 
-    def _names(self, remote: Remote, model_id: str, report: SyncReport) -> list[str]:
-        names = []
-        with _reporting(report, _ALL, model_id):
-            names = remote.names()
-        return names
+    def _download(self, remote: Remote, shelf: ModelShelf, name: str, report: SyncReport) -> None:
+        with _reporting(report, name, shelf.model_id):
+            if _is_here(shelf, name):
+                report.skipped.append(name)
+            else:
+                report.downloaded.append(remote.download(name).name)
 
     def _upload(self, remote: Remote, shelf: ModelShelf, name: str, report: SyncReport) -> None:
         with _reporting(report, name, shelf.model_id):
@@ -144,12 +139,19 @@ class StoreSync:
             (report.uploaded if copy.is_new else report.skipped).append(version.name)
 
 
+def _is_here(shelf: ModelShelf, name: str) -> bool:
+    """Tell whether a version is here and good."""
+    try:
+        return shelf.get(name).name == name
+    except (VersionNotFound, VersionDamaged):
+        return False
+
+
 def _adopted(shelf: ModelShelf, remote: Remote) -> list[str]:
     """Set the aliases that mean a version elsewhere, and nothing here."""
     adopted = []
-    here = {version.name for version in (*shelf.versions(), *shelf.snapshots())}
     for alias, name in remote.aliases().items():
-        if shelf.aliases.get(alias) is None and name in here:
+        if shelf.aliases.get(alias) is None and _is_here(shelf, name):
             shelf.aliases.set(alias, name, who="sync", why=f"as it is on {remote.name}")
             adopted.append(alias)
     return adopted
