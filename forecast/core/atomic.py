@@ -29,12 +29,12 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
         os.fchmod(handle, mode)
         os.close(handle)
         yield draft
-        _sync(draft)
+        sync(draft)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def publish(draft: Path, target: Path) -> None:
@@ -53,16 +53,16 @@ def sync_all(folder: Path) -> None:
     """Wait until all that is in a folder has reached the disk."""
     for parent, _, files in os.walk(folder):
         for file in files:
-            _sync(Path(parent, file))
-        _sync(Path(parent))
+            sync(Path(parent, file))
+        sync(Path(parent))
 
 
 def move(old: Path, new: Path) -> None:
     """Rename within a file system, and wait until the disk knows."""
     old.rename(new)
-    _sync(new.parent)
+    sync(new.parent)
     if old.parent != new.parent:
-        _sync(old.parent)
+        sync(old.parent)
 
 
 def discard(draft: Path) -> None:
@@ -122,7 +122,8 @@ def _is_still(path: Path, handle: int) -> bool:
         return False
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the list of names in a folder, has reached the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

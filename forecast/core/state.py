@@ -69,7 +69,7 @@ class TrainingState(BaseModel):
     metric: str = "validation_loss"
     random_states: tuple[str, ...] = ()
     optimizer: str | None = None
-    state_file: str
+    state_file: str = Field(pattern=r"^[\w-][\w.-]*$")
     identity: str
 
 

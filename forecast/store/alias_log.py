@@ -3,15 +3,18 @@
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from forecast.core.atomic import sync
 from forecast.core.state import Moment
 
 log = logging.getLogger(__name__)
+
+How = Literal["set", "rollback", "remove"]
 
 _END = b"\n"
 
@@ -33,7 +36,7 @@ class AliasChange(BaseModel):
     previous: str | None = None
     who: str
     why: str = ""
-    how: Literal["set", "rollback", "remove"] = "set"
+    how: How = "set"
 
 
 class AliasLog:
@@ -42,18 +45,19 @@ class AliasLog:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._reading = threading.Lock()
-        self._changes: list[AliasChange] = []
-        self._inode = -1
-        self._offset = 0
+        self._forget()
 
-    def changes(self) -> Sequence[AliasChange]:
-        """List every change, the oldest first; never written to."""
+    def histories(self) -> dict[str, Sequence[AliasChange]]:
+        """Map each alias there ever was to its changes, the oldest first."""
         with self._reading:
-            try:
-                self._read_on()
-            except FileNotFoundError:
-                self._inode, self._offset, self._changes = -1, 0, []
-            return self._changes
+            self._read_on()
+            return dict(self._histories)
+
+    def meanings(self) -> dict[str, str]:
+        """Map each alias there is to its version."""
+        histories = self.histories()
+        last = {alias: changes[-1].version for alias, changes in histories.items()}
+        return {alias: version for alias, version in sorted(last.items()) if version}
 
     def append(self, change: AliasChange) -> None:
         """Add a line, which is on the disk when this returns; under the lock of the writers.
@@ -62,32 +66,49 @@ class AliasLog:
         """
         line = change.model_dump_json().encode() + _END
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self.changes()
+        with self._reading:
+            self._read_on()
+            whole_bytes = self._offset
         with self._file.open("ab") as file:
-            file.truncate(self._offset)
+            file.truncate(whole_bytes)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
+        if whole_bytes == 0:
+            sync(self._file.parent)
+
+    def _forget(self) -> None:
+        self._histories: dict[str, Sequence[AliasChange]] = {}
+        self._inode, self._offset = -1, 0
 
     def _read_on(self) -> None:
-        with self._file.open("rb") as file:
+        try:
+            file = self._file.open("rb")
+        except FileNotFoundError:
+            self._forget()
+            return
+        with file:
             state = os.fstat(file.fileno())
             if state.st_ino != self._inode or state.st_size < self._offset:
-                self._inode, self._offset, self._changes = state.st_ino, 0, []
-            if state.st_size == self._offset:
-                return
+                self._forget()
             file.seek(self._offset)
-            whole = file.read().rpartition(_END)[0]
-        if whole:
-            self._offset += len(whole) + len(_END)
-            self._changes = self._changes + _parsed(whole)
+            lines = file.read().rpartition(_END)[0]
+        self._inode = state.st_ino
+        if lines:
+            self._offset += len(lines) + len(_END)
+            self._add(lines.split(_END))
+
+    def _add(self, lines: Iterable[bytes]) -> None:
+        added: dict[str, list[AliasChange]] = {}
+        for change in filter(None, map(_parsed, lines)):
+            added.setdefault(change.alias, []).append(change)
+        for alias, changes in added.items():
+            self._histories[alias] = [*self._histories.get(alias, ()), *changes]
 
 
-def _parsed(lines: bytes) -> list[AliasChange]:
-    changes = []
-    for line in lines.split(_END):
-        try:
-            changes.append(AliasChange.model_validate_json(line))
-        except ValidationError:
-            log.warning("a line of the log of aliases cannot be read and is passed over")
-    return changes
+def _parsed(line: bytes) -> AliasChange | None:
+    try:
+        return AliasChange.model_validate_json(line)
+    except ValidationError:
+        log.warning("a line of the log of aliases cannot be read and is passed over")
+        return None

@@ -1,17 +1,18 @@
 """Names that mean a version and change at once, with who changed them, when and why."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from pathlib import Path
 
 from forecast.core.atomic import write_text
-from forecast.core.errors import InvalidRequest, VersionDamaged, VersionNotFound
+from forecast.core.errors import Conflict, InvalidRequest, VersionDamaged, VersionNotFound
 from forecast.core.state import in_utc
-from forecast.store.alias_log import AliasChange, AliasLog
+from forecast.store.alias_log import AliasChange, AliasLog, How
 from forecast.store.layout import Layout
 from forecast.store.names import CURRENT, checked_alias
 
-MAX_WHO, MAX_WHY = 100, 1000
+MAX_ALIASES, MAX_WHO, MAX_WHY = 100, 100, 1000
 
 
 class Aliases:
@@ -33,8 +34,7 @@ class Aliases:
 
     def all(self) -> dict[str, str]:
         """Map each alias to its version."""
-        meaning = {change.alias: change.version for change in self._log.changes()}
-        return {alias: version for alias, version in sorted(meaning.items()) if version}
+        return self._log.meanings()
 
     def get(self, alias: str) -> str | None:
         """Name the version that an alias means; None where there is no such alias."""
@@ -46,16 +46,20 @@ class Aliases:
         Raises:
             InvalidRequest: this is no name for an alias, or no line that says who or why.
             VersionNotFound, VersionDamaged: the alias would mean nothing good.
+            Conflict: there are too many aliases.
             StoreError: the disk does not take it.
         """
         checked_alias(alias)
+        reason = _reason(who, why)
         name = self._checked(version)
         with self._layout.writing():
-            previous = self.get(alias)
-            if previous == name:
+            meanings = self.all()
+            if meanings.get(alias) == name:
                 return self.history(alias)[-1]
+            if alias not in meanings and len(meanings) >= MAX_ALIASES:
+                raise Conflict(f"there are {MAX_ALIASES} aliases already; remove one")
             self._checked(name)  # may have gone since
-            return self._write(alias, name, _reason(who, why), "set")
+            return self._write(alias, name, reason, "set")
 
     def remove(self, alias: str, *, who: str, why: str = "") -> AliasChange:
         """Let an alias mean nothing.
@@ -63,10 +67,11 @@ class Aliases:
         Raises:
             VersionNotFound: there is no such alias.
         """
+        reason = _reason(who, why)
         with self._layout.writing():
             if self.get(alias) is None:
-                raise VersionNotFound(f"{self._layout.model_id} has no alias {alias!r}")
-            return self._write(alias, None, _reason(who, why), "remove")
+                raise VersionNotFound(f"{self._layout.model_id} has no alias {alias[:80]!r}")
+            return self._write(alias, None, reason, "remove")
 
     def rollback(self, alias: str, *, who: str, why: str = "") -> AliasChange:
         """Let an alias mean what it meant before; again, what it meant before that.
@@ -81,8 +86,8 @@ class Aliases:
             target = self.rollback_target(alias)
             if target is None:
                 raise VersionNotFound(
-                    f"the alias {alias!r} of {self._layout.model_id} has no earlier version that"
-                    " is still there; set it to one of those there are"
+                    f"the alias {alias[:80]!r} of {self._layout.model_id} has no earlier version"
+                    " that is still there; set it to one of those there are"
                 )
             return self._write(alias, target, reason, "rollback")
 
@@ -93,22 +98,28 @@ class Aliases:
 
     def history(self, alias: str) -> list[AliasChange]:
         """List the changes of an alias, the oldest first."""
-        return [change for change in self._log.changes() if change.alias == alias]
+        return list(self._log.histories().get(alias, ()))
 
     def served_on(self, alias: str, moment: datetime) -> str | None:
         """Name the version that an alias meant at a moment; None for none."""
         before = [change for change in self.history(alias) if change.at <= in_utc(moment)]
         return before[-1].version if before else None
 
+    def protected(self) -> Collection[str]:
+        """Name the versions that an alias means, or would mean after a rollback."""
+        meanings = self.all()
+        targets = {self.rollback_target(alias) for alias in meanings}
+        return {*meanings.values(), *(target for target in targets if target)}
+
     def refresh_views(self) -> None:
-        """Write `aliases.json` and `current` anew; under the lock of the writers."""
-        aliases = self.all()
-        root = self._layout.root
-        write_text(root / "aliases.json", json.dumps(aliases, indent=2) + "\n")
-        if CURRENT in aliases:
-            write_text(root / CURRENT, aliases[CURRENT] + "\n")
-        else:
-            (root / CURRENT).unlink(missing_ok=True)
+        """Bring `aliases.json` and `current` up to date; under the lock of the writers."""
+        meanings = self.all()
+        views = {
+            "aliases.json": json.dumps(meanings, indent=2) if meanings else None,
+            CURRENT: meanings.get(CURRENT),
+        }
+        for name, text in views.items():
+            _show(self._layout.root / name, text)
 
     def _stack(self, alias: str) -> list[str | None]:
         """What the alias meant, with every rollback taken back."""
@@ -128,24 +139,33 @@ class Aliases:
             return False
 
     def _write(
-        self, alias: str, version: str | None, reason: tuple[str, str], how: str
+        self, alias: str, version: str | None, reason: tuple[str, str], how: How
     ) -> AliasChange:
-        changes = self._log.changes()
+        history = self.history(alias)
         now = datetime.now(UTC)
-        change = AliasChange.model_validate(
-            {
-                "at": max(now, changes[-1].at) if changes else now,  # clocks may go back
-                "alias": alias,
-                "version": version,
-                "previous": self.get(alias),
-                "who": reason[0],
-                "why": reason[1],
-                "how": how,
-            }
+        change = AliasChange(
+            at=max(now, history[-1].at) if history else now,  # clocks may go back
+            alias=alias,
+            version=version,
+            previous=history[-1].version if history else None,
+            who=reason[0],
+            why=reason[1],
+            how=how,
         )
         self._log.append(change)
         self.refresh_views()
         return change
+
+
+def _show(view: Path, text: str | None) -> None:
+    try:
+        shown: str | None = view.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        shown = None
+    if text is None:
+        view.unlink(missing_ok=True)
+    elif shown != f"{text}\n":
+        write_text(view, f"{text}\n")
 
 
 def _reason(who: str, why: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forecast.core.atomic import discard, taken, taken_at_once
-from forecast.store.layout import Layout
+from forecast.store.layout import Layout, explained
 
 _LOCK = ".lock"
 
@@ -21,9 +21,11 @@ def drafting(layout: Layout) -> Iterator[Path]:
     """
     draft = layout.drafts / uuid.uuid4().hex
     lock = draft.with_suffix(_LOCK)
-    handle = taken(lock)
+    with explained():
+        handle = taken(lock)
     try:
-        draft.mkdir()
+        with explained():
+            draft.mkdir()
         yield draft
     finally:
         discard(draft)
@@ -43,7 +45,7 @@ def sweep(layout: Layout) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def removed(path: Path, layout: Layout) -> None:
+def put_away(path: Path, layout: Layout) -> None:
     """Take a folder out of sight at once; `sweep` deletes it."""
     layout.trash.mkdir(parents=True, exist_ok=True)
     path.rename(layout.trash / uuid.uuid4().hex)

@@ -1,5 +1,6 @@
 """Where the parts of one model's store lie, and the lock that its writers hold."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from typing import Literal
 from forecast.core.atomic import locked, move
 from forecast.core.errors import StoreError
 from forecast.store.config import StoreConfig
+from forecast.store.names import parsed
 
 Kind = Literal["version", "snapshot"]
 
+_KINDS: tuple[Kind, ...] = ("version", "snapshot")
+_DECIMAL = re.compile(r"[1-9][0-9]{0,8}")
 _REPLACED = ".replaced"  # what an overwriting moved aside, until the new one has the name
 
 
@@ -69,52 +73,74 @@ class Layout:
     def find(self, kind: Kind, name: str) -> Path | None:
         """Find the folder that has a name, also if a writer was killed while replacing it."""
         path = self.folder(kind) / name
-        if not path.is_dir() and aside(path).is_dir():
+        if not path.is_dir() and _aside(path).is_dir():
             with self.writing():
                 pass  # waits for a writer who is at it, or restores what a dead one moved
         return path if path.is_dir() else None
 
     def names(self, kind: Kind) -> set[str]:
         """Name what is there, valid or not."""
-        names = set()
-        for entry in _entries(self.folder(kind)):
-            name = entry.removeprefix(".").removesuffix(_REPLACED)
-            if entry in (name, f".{name}{_REPLACED}"):
-                names.add(name)
-        return names
+        found = (parsed(_whole_name(entry)) for entry in entries(self.folder(kind)))
+        return {known[1] for known in found if known and known[0] == kind}
 
-    def _restore(self) -> None:
-        for kind in ("version", "snapshot"):
-            folder = self.folder(kind)
-            for name in self.names(kind):
-                path = folder / name
-                if not aside(path).is_dir():
-                    continue
-                if path.is_dir():
-                    move(aside(path), self.free_backup(name))
-                else:
-                    move(aside(path), path)
+    def place(self, draft: Path, target: Path) -> None:
+        """Give a draft a name; what had it becomes a backup.
 
-    def free_backup(self, name: str) -> Path:
-        """Find the next place for a backup of a name."""
-        self.backups.mkdir(parents=True, exist_ok=True)
-        numbers = [number for number, _ in self.backups_of(name)]
-        return self.backups / f"{name}-{max(numbers, default=0) + 1}"
+        At each moment the old one or the new one has the name, or the old one waits beside it,
+        where `find` and the next writer look.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            move(target, _aside(target))
+            move(draft, target)
+            move(_aside(target), self._free_backup(target.name))
+        else:
+            move(draft, target)
 
     def backups_of(self, name: str) -> list[tuple[int, Path]]:
         """List the backups of a name with their numbers, the oldest first."""
-        found = [entry.rpartition("-") for entry in _entries(self.backups)]
-        numbers = sorted(int(n) for of, _, n in found if of == name and n.isdecimal())
+        found = [entry.rpartition("-") for entry in entries(self.backups)]
+        numbers = sorted(int(n) for of, _, n in found if of == name and _DECIMAL.fullmatch(n))
         return [(number, self.backups / f"{name}-{number}") for number in numbers]
 
     def backed_up(self) -> set[str]:
         """Name what has backups."""
-        return {entry.rpartition("-")[0] for entry in _entries(self.backups)} - {""}
+        return {entry.rpartition("-")[0] for entry in entries(self.backups)} - {""}
+
+    def _restore(self) -> None:
+        """Finish what a killed writer began: see `place`."""
+        for kind in _KINDS:
+            for old in [entry for entry in entries(self.folder(kind)) if _is_aside(entry)]:
+                path = self.folder(kind) / _whole_name(old)
+                taken = path.exists()
+                move(_aside(path), self._free_backup(path.name) if taken else path)
+
+    def _free_backup(self, name: str) -> Path:
+        self.backups.mkdir(parents=True, exist_ok=True)
+        numbers = [number for number, _ in self.backups_of(name)]
+        return self.backups / f"{name}-{max(numbers, default=0) + 1}"
 
 
-def aside(path: Path) -> Path:
+def entries(folder: Path) -> list[str]:
+    """List what is in a folder; nothing is in one that is not there."""
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+
+
+def _aside(path: Path) -> Path:
     """Name where a folder waits while another takes its place."""
     return path.with_name(f".{path.name}{_REPLACED}")
+
+
+def _is_aside(entry: str) -> bool:
+    return entry.startswith(".") and entry.endswith(_REPLACED)
+
+
+def _whole_name(entry: str) -> str:
+    """Name what a folder is, also while it waits aside."""
+    return entry[1:].removesuffix(_REPLACED) if _is_aside(entry) else entry
 
 
 @contextmanager
@@ -127,10 +153,3 @@ def explained() -> Iterator[None]:
         raise StoreError(
             f"the store cannot be written: {reason}; its operator must make room or give rights"
         ) from error
-
-
-def _entries(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in folder.iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []

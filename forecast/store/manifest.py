@@ -4,7 +4,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -82,9 +81,7 @@ def load_manifest(folder: Path, migrations: Sequence[Migration] = MIGRATIONS) ->
         VersionDamaged: it is missing, damaged, or of a later format; says which.
     """
     try:
-        state = (folder / MANIFEST).stat()
-        key = (state.st_ino, state.st_size, state.st_mtime_ns)
-        return _read(str(folder / MANIFEST), key, tuple(migrations))
+        return _read(folder / MANIFEST, migrations)
     except OSError as error:
         raise VersionDamaged(f"{folder.name} has no {MANIFEST} that can be read") from error
     except ValidationError as error:
@@ -156,11 +153,12 @@ def _names_below(folder: Path) -> list[str]:
     return sorted(names)
 
 
-@lru_cache(maxsize=4096)
-def _read(file: str, key: tuple[int, int, int], migrations: tuple[Migration, ...]) -> Manifest:
-    if key[1] > _MAX_BYTES:
-        raise ValueError("it is too large")
-    document: Any = from_json(Path(file).read_bytes())
+def _read(file: Path, migrations: Sequence[Migration]) -> Manifest:
+    with file.open("rb") as opened:
+        text = opened.read(_MAX_BYTES + 1)
+    if len(text) > _MAX_BYTES:
+        raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+    document: Any = from_json(text)
     if not isinstance(document, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 -- of a document
     return Manifest.model_validate(migrated(document, migrations))

@@ -59,6 +59,14 @@ def snapshot_day(name: str) -> date | None:
         return None
 
 
+def parsed(name: str) -> tuple[Literal["version", "snapshot"], str] | None:
+    """Read the name of a version, or of a snapshot by its date; None for an alias."""
+    if VERSION.fullmatch(name):
+        return "version", name
+    day = snapshot_day(name)
+    return ("snapshot", snapshot_name(day)) if day else None
+
+
 def dated_name(day: date | None, config_sha256: str, data_sha256: str, taken: Iterable[str]) -> str:
     """Make v2026-11-21-3f9c2a1, and …-2 where that is taken."""
     joined = hashlib.sha256(f"{config_sha256}{data_sha256}".encode()).hexdigest()

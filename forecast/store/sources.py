@@ -102,7 +102,11 @@ class ResolvedSource:
 
 
 class SourceResolver:
-    """Turns sources into folders. Safe to use from several threads and processes."""
+    """Turns sources into folders. Safe to use from several threads and processes.
+
+    Attributes:
+        store: that `store:` sources mean; None refuses them.
+    """
 
     def __init__(
         self,
@@ -125,7 +129,7 @@ class SourceResolver:
         self._local_roots = local_roots
         self._hub = Hub(hub, cache)
         self._tracking = TrackingServer(mlflow_tracking_uri, cache / "mlflow")
-        self._store = store
+        self.store = store
 
     def resolve(self, source: str, *, model_id: str) -> ResolvedSource:
         """Bring a source here, or find that it is here already.
@@ -165,9 +169,9 @@ class SourceResolver:
         return folder
 
     def _stored(self, name: str, model_id: str) -> tuple[Source, Path]:
-        if self._store is None:
+        if self.store is None:
             raise InvalidRequest.field("/source", "store: this server keeps no store of versions")
-        version = self._store.model(model_id).get(name)
+        version = self.store.model(model_id).get(name)
         require_weights(version.path)
         return StoreSource(version.name), version.path
 
