@@ -124,6 +124,8 @@ def one_at_a_time(connection: sa.Connection) -> None:
     """Let other transactions that call this wait until this one is over."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SUBMIT})
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def clock(engine: sa.Engine) -> sa.ColumnElement[float]:

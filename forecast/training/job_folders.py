@@ -59,7 +59,8 @@ def tidy(folder: Path, *, succeeded: bool) -> None:
     """Remove what a job that is over does not need; a failed one can be tried again."""
     discard(folder / "work")
     if succeeded:
-        (folder / SERIES).unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / SERIES).unlink()
 
 
 def remove(root: Path, job_ids: Iterable[str]) -> None:
