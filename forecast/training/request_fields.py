@@ -243,6 +243,10 @@ class DatasetBacktest(DatasetData, BacktestFields):
     """Backtest on a dataset that was put here under a name."""
 
 
+class DatasetTable(TableData):
+    """A table that is kept under a name."""
+
+
 _FILE = Annotated[str, WithJsonSchema({"type": "string", "format": "binary"})]
 
 

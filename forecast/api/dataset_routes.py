@@ -1,0 +1,107 @@
+"""Named datasets: what jobs learn from more than once."""
+
+import asyncio
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import Field
+
+from forecast.api.openapi import problems
+from forecast.api.responses import json_response
+from forecast.api.schemas import Document
+from forecast.api.training_docs import dataset_docs
+from forecast.data.files import FileFormat
+from forecast.data.policy import DataPolicy
+from forecast.data.tables import TableSchema
+from forecast.data.validation import validated
+from forecast.training.datasets import NAME_PATTERN, Dataset, Datasets, SentFile
+from forecast.training.request_data import read_learning_upload
+from forecast.training.request_fields import DatasetTable
+from forecast.training.training_requests import Body
+
+Name = Annotated[str, Path(pattern=NAME_PATTERN, description="Up to 63 of a-z, 0-9, - and _.")]
+
+
+class DatasetDocument(Document):
+    """A dataset; the data themselves are not shown."""
+
+    name: str
+    format: str
+    schema_: dict[str, Any] = Field(alias="schema", description="Which column is what.")
+    sha256: str
+    size_bytes: int
+    rows: int
+    items: int = Field(description="Series in it.")
+    start: str | None = Field(description="Time of the first step of all.")
+    end: str | None = Field(description="Time of the last step of all.")
+    created_at: str
+    source_name: str = Field(description="The file name its sender gave.")
+
+
+class DatasetsDocument(Document):
+    datasets: list[DatasetDocument]
+    count: int
+
+
+def dataset_router(datasets: Datasets, policy: DataPolicy) -> APIRouter:
+    """Build `/datasets` and what is under it."""
+    router = APIRouter(tags=["datasets"], prefix="/datasets")
+    _add_looks(router, datasets)
+
+    @router.put(
+        "/{name}", operation_id="dataset_put", response_model=DatasetDocument, **dataset_docs()
+    )
+    async def put(request: Request, name: Name) -> Response:
+        """Keep a table, or an uploaded file, under a name; what was there before is replaced.
+
+        201 where the name is new.
+        """
+        body = Body(await request.body(), request.headers.get("content-type", "application/json"))
+        sent, schema = await asyncio.to_thread(_read, body, policy)
+        dataset, is_new = await asyncio.to_thread(datasets.put, name, sent, schema)
+        return json_response(dataset.described(), 201 if is_new else 200)
+
+    @router.delete(
+        "/{name}",
+        operation_id="dataset_delete",
+        status_code=204,
+        responses=problems(401, 404, 422, 503, 507),
+    )
+    async def delete(name: Name) -> Response:
+        """Forget a dataset. Models that learned from it stay."""
+        await asyncio.to_thread(datasets.remove, name)
+        return Response(status_code=204)
+
+    return router
+
+
+def _add_looks(router: APIRouter, datasets: Datasets) -> None:
+    @router.get(
+        "", operation_id="datasets", response_model=DatasetsDocument, responses=problems(401)
+    )
+    async def listed() -> Response:
+        """List the datasets by their names."""
+        found: list[Dataset] = await asyncio.to_thread(datasets.all)
+        documents = [one.described() for one in found]
+        return json_response({"datasets": documents, "count": len(documents)})
+
+    @router.get(
+        "/{name}",
+        operation_id="dataset",
+        response_model=DatasetDocument,
+        responses=problems(401, 404, 422),
+    )
+    async def one(name: Name) -> Response:
+        """Show what is known of a dataset."""
+        return json_response((await asyncio.to_thread(datasets.get, name)).described())
+
+
+def _read(body: Body, policy: DataPolicy) -> tuple[SentFile, TableSchema]:
+    """Read what is to be kept: a table as JSON, or a file with its schema."""
+    if body.is_form:
+        known = ("file", "schema")
+        upload = read_learning_upload(body.content, body.content_type, policy, known)
+        return upload.file, upload.schema
+    table = validated(DatasetTable, body.document())
+    return SentFile(orjson.dumps(table.data), FileFormat.JSON), table.schema_

@@ -1,0 +1,82 @@
+"""Bodies of training, backtests and datasets that work as they stand; a test sends each."""
+
+from datetime import date, timedelta
+from typing import Any
+
+_TARGET = [12, 15, 14, 19, 22, 18, 17, 16, 20, 21, 24, 25, 21, 20]
+_DATES = [f"2026-01-{day:02d}" for day in range(1, 15)]
+_CONFIG: dict[str, Any] = {"horizon": 3, "context_length": 8}
+_TABLE: dict[str, Any] = {
+    "data": {"date": _DATES, "store": ["store_1"] * 14, "sales": _TARGET},
+    "schema": {"timestamp": "date", "item_id": "store", "target": "sales"},
+}
+_FILE: dict[str, Any] = {
+    "data_source_url_or_path": "local://data/sales.csv",
+    "data_definition": {"sales": "target"},
+}
+_SERIES: dict[str, Any] = {
+    "inputs": [{"target": _TARGET * 3, "start": "2026-01-01", "freq": "D"}],
+}
+_WEEKS = [str(date(2019, 1, 4) + timedelta(weeks=week)) for week in range(120)]
+_YEARS: dict[str, Any] = {
+    "inputs": [
+        {
+            "item_id": "AAPL",
+            "target": [100 + week % 13 for week in range(120)],
+            "timestamps": _WEEKS,
+        }
+    ],
+}
+
+TRAININGS: dict[str, Any] = {
+    "inline": {
+        "summary": "Series inline",
+        "value": {**_SERIES, "config": _CONFIG, "validation": {"horizons": 1}},
+    },
+    "table": {"summary": "A table", "value": {**_TABLE, "config": _CONFIG}},
+    "named_file": {
+        "summary": "A file under the data roots",
+        "value": {**_FILE, "config": _CONFIG},
+    },
+    "long_file": {
+        "summary": "A file of several items under the data roots",
+        "value": {
+            "data_source_url_or_path": "local://data/stores.csv",
+            "schema": _TABLE["schema"],
+            "config": _CONFIG,
+        },
+    },
+    "dataset": {
+        "summary": "A dataset that was put here",
+        "value": {"dataset": "sales", "config": _CONFIG},
+    },
+    "snapshots": {
+        "summary": "The current model, and one of each past year",
+        "value": {
+            **_YEARS,
+            "config": _CONFIG,
+            "cutoff": "2021-04-30",
+            "snapshots": {"yearly": True, "bootstrap_years": 1},
+            "promote": "if_better",
+        },
+    },
+}
+BACKTESTS: dict[str, Any] = {
+    "rolling": {
+        "summary": "Two origins, a week apart",
+        "value": {**_SERIES, "horizon": 3, "windows": 2, "step": 7},
+    },
+    "table": {"summary": "A table", "value": {**_TABLE, "horizon": 2, "windows": 2}},
+    "dataset": {
+        "summary": "A dataset that was put here",
+        "value": {"dataset": "sales", "horizon": 2, "windows": 1},
+    },
+}
+SHORT_TRAININGS: dict[str, Any] = {
+    "all": {"summary": "The current model, and one of each past year", "value": {}},
+    "current": {
+        "summary": "The current model alone",
+        "value": {"config": _CONFIG, "snapshots": False},
+    },
+}
+DATASETS: dict[str, Any] = {"table": {"summary": "A table", "value": _TABLE}}

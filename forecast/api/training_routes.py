@@ -1,0 +1,172 @@
+"""What starts a job: `training` and `backtest` of each model, and `/train/<model_id>`."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from forecast.api.responses import json_response
+from forecast.api.schemas import JobDocument
+from forecast.api.training_docs import backtest_docs, short_training_docs, training_docs
+from forecast.core.errors import NotTrainable, UnknownModel
+from forecast.data.policy import DataPolicy
+from forecast.models.spec import ModelSpec
+from forecast.training.backtest_requests import BacktestReader
+from forecast.training.datasets import Datasets
+from forecast.training.defaults import DefaultDataset
+from forecast.training.jobs import Jobs
+from forecast.training.plans import BacktestPlan, TrainingPlan
+from forecast.training.request_data import DataReader
+from forecast.training.training_requests import Body, ReadRequest, TrainingReader, keep_upload
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="The same key with the same request starts no second job.",
+    ),
+]
+SkipSnapshot = Annotated[bool, Query(description="Train the current model alone.")]
+Read = Callable[[Body], ReadRequest[TrainingPlan] | ReadRequest[BacktestPlan]]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The jobs of a gateway, what their data may be, and what is kept of it.
+
+    Attributes:
+        default_dataset: what `/train/<model_id>` learns from; None where none is set.
+        accepted_licenses: models whose non-commercial license the operator accepted; `all` for
+            any.
+    """
+
+    jobs: Jobs
+    policy: DataPolicy
+    datasets: Datasets
+    default_dataset: DefaultDataset | None = None
+    accepted_licenses: tuple[str, ...] = ()
+
+    @property
+    def reader(self) -> TrainingReader:
+        data = DataReader(self.policy, self.datasets)
+        return TrainingReader(data, self.accepted_licenses, self.default_dataset)
+
+    @property
+    def backtest_reader(self) -> BacktestReader:
+        return BacktestReader(DataReader(self.policy, self.datasets), self.accepted_licenses)
+
+
+def training_router(spec: ModelSpec, training: Training, prefix: str) -> APIRouter:
+    """Build `training` and `backtest` of a model, for its router at `<prefix>/<model_id>`."""
+    router = APIRouter()
+    reader, backtests = training.reader, training.backtest_reader
+
+    @router.post(
+        "/training",
+        operation_id=f"{spec.model_id}_training",
+        response_model=JobDocument,
+        **training_docs(spec.model_id),
+    )
+    async def train(
+        request: Request,
+        skip_snapshot: SkipSnapshot = False,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        """Train, or fine-tune, in the background. `GET jobs/<id>` tells how it goes."""
+        read = partial(reader.read, spec=spec, skip_snapshots=skip_snapshot)
+        return await _started(request, training, read, idempotency_key, prefix)
+
+    @router.post(
+        "/backtest",
+        operation_id=f"{spec.model_id}_backtest",
+        response_model=JobDocument,
+        **backtest_docs(spec.model_id),
+    )
+    async def backtest(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
+        """Forecast from origins in the past, each with what was known then, in the background."""
+        read = partial(backtests.read, spec=spec)
+        return await _started(request, training, read, idempotency_key, prefix)
+
+    return router
+
+
+def short_training_router(
+    specs: Mapping[str, ModelSpec], training: Training, prefix: str
+) -> APIRouter:
+    """Build `/train/<model_id>` of each model that can be trained.
+
+    Args:
+        prefix: of the jobs that are started.
+    """
+    router = APIRouter(tags=["training"], prefix="/train")
+    for spec in specs.values():
+        if spec.capabilities.trainable or spec.capabilities.fine_tunable:
+            _add_short_training(router, spec, training, prefix)
+
+    @router.post("/{model_id}", include_in_schema=False)
+    async def refuse(model_id: str) -> Response:
+        """Say why nothing is trained."""
+        if model_id in specs:
+            raise NotTrainable(
+                f"{specs[model_id].name} has nothing to learn; it forecasts as it is"
+            )
+        raise UnknownModel(f"no model {model_id!r} is served here; there are {', '.join(specs)}")
+
+    return router
+
+
+def _add_short_training(
+    router: APIRouter, spec: ModelSpec, training: Training, prefix: str
+) -> None:
+    reader = training.reader
+
+    @router.post(
+        f"/{spec.model_id}",
+        operation_id=f"train_{spec.model_id}",
+        response_model=JobDocument,
+        **short_training_docs(spec.model_id),
+    )
+    async def train(
+        request: Request,
+        skip_snapshot: SkipSnapshot = False,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        """Train on the default data of this deployment: the current model, then each past year.
+
+        What the store holds already is not trained again.
+        """
+        read = partial(reader.read_short, spec=spec, skip_snapshots=skip_snapshot)
+        return await _started(request, training, read, idempotency_key, prefix)
+
+
+async def _started(
+    request: Request, training: Training, read: Read, key: str | None, prefix: str
+) -> Response:
+    """Read a request in a thread, keep what is to be kept, and queue its job."""
+    content_type = request.headers.get("content-type", "application/json")
+    body = Body(await request.body(), content_type)
+    asked = await asyncio.to_thread(read, body)
+    if asked.kept is not None:
+        await asyncio.to_thread(keep_upload, training.datasets, asked.kept)
+    job = await training.jobs.submit(
+        asked.plan,
+        asked.series,
+        idempotency_key=key,
+        body_sha256=_digest(request, body.content),
+    )
+    response = json_response(job.model_dump(mode="json"), 202)
+    response.headers["Location"] = f"{prefix}/jobs/{job.id}"
+    return response
+
+
+def _digest(request: Request, body: bytes) -> str:
+    """Hash all that makes two requests the same: path, query and body."""
+    digest = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
+    digest.update(body)
+    return digest.hexdigest()
