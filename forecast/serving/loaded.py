@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,12 +81,19 @@ class Weights:
         return self == others
 
 
+class Item(NamedTuple):
+    """One series in the queue; its call may make more steps than the `horizon` asked."""
+
+    series: Series
+    horizon: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
     """A model that answers, and the queue in front of it."""
 
     model: BaseTimeSeriesModel
-    batcher: Batcher[BatchKey, Series, Forecast]
+    batcher: Batcher[BatchKey, Item, Forecast]
     weights: Weights
     config: Mapping[str, Any] = field(default_factory=dict)
     hold: Hold | None = None
@@ -115,7 +122,8 @@ class LoadedModel:
         for one in series:
             self.model.check(one, task)
         keys = [self.model.batch_key(one, task) for one in series]
-        return self.batcher.submit(keys, series, timeout_s=timeout_s)
+        items = [Item(one, task.horizon) for one in series]
+        return self.batcher.submit(keys, items, timeout_s=timeout_s)
 
     def close(self, drain_s: float) -> None:
         """Answer what waits, then give the memory back, and the version to whoever removes it."""
@@ -160,7 +168,7 @@ class Loader:
             if hold is not None:
                 hold.release()
             raise
-        batcher: Batcher[BatchKey, Series, Forecast] = Batcher(
+        batcher: Batcher[BatchKey, Item, Forecast] = Batcher(
             partial(self._predict, model),
             max_batch=model.config.batch_size,
             max_queue=self.limits.max_queue,
@@ -178,10 +186,14 @@ class Loader:
             return model_class.load_model(weights.path, **config, **self.operator_config)
 
     def _predict(
-        self, model: BaseTimeSeriesModel, key: BatchKey, batch: Sequence[Series]
+        self, model: BaseTimeSeriesModel, key: BatchKey, items: Sequence[Item]
     ) -> list[Forecast]:
+        batch = [item.series for item in items]
         if self.board is None:
-            return model.predict(batch, key.task)
-        with self.board.claim() as cores:
-            model.use_cores(cores)
-            return model.predict(batch, key.task)
+            forecasts = model.predict(batch, key.task)
+        else:
+            with self.board.claim() as cores:
+                model.use_cores(cores)
+                forecasts = model.predict(batch, key.task)
+        pairs = zip(forecasts, items, strict=True)
+        return [forecast.first(item.horizon) for forecast, item in pairs]
