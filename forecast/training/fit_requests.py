@@ -1,0 +1,216 @@
+"""One fit of a job: what is asked, and what it comes to after the cut."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecast.core.cutoff import cut_all, first_steps
+from forecast.core.errors import BadData, InvalidRequest, LooksAhead
+from forecast.core.state import in_utc
+from forecast.core.types import Series
+from forecast.models.base.config import ModelConfig
+from forecast.models.base.saved import TRAINING_FILE
+from forecast.models.base.training import TrainingRecord, data_sha256
+from forecast.models.spec import ModelSpec
+from forecast.store.manifest import read_manifest
+from forecast.store.sources import ResolvedSource, SourceResolver
+from forecast.training.plans import Validation
+from forecast.training.splitting import Split, split
+
+_NAMED = 5  # series in a message
+_DIGITS = 16  # of a hash in the name of a run
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitRequest:
+    """One fit, before anything is cut.
+
+    Attributes:
+        config: what the caller sets of the model's configuration.
+        series: whole; what lies after the cutoff goes no further than the cut.
+        window: a name within the job: `current`, or the cutoff.
+        cutoff: the last moment that may be seen; None for all that there is.
+        snapshot: the day that it is a snapshot of; None for a version.
+        source: weights to start from; None to start from nothing.
+        processes: that share the fit, where `config["distributed"]` is set.
+        overwrite: train it though the store holds it; a backup of the old is kept.
+        number: of the window among the `windows` of the job, from 1.
+    """
+
+    spec: ModelSpec
+    config: Mapping[str, Any]
+    series: Sequence[Series]
+    window: str
+    cutoff: np.datetime64 | None = None
+    snapshot: date | None = None
+    validation: Validation = Validation()
+    source: str | None = None
+    processes: int = 1
+    data_reference: str | None = None
+    overwrite: bool = False
+    number: int = 1
+    windows: int = 1
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether processes that torchrun starts share it."""
+        return self.config.get("distributed") is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A fit, after the cut: all that it may see, and what tells it from others.
+
+    Attributes:
+        series: cut; equal to those of another fit where `data_sha256` is.
+        weights: to start from; None for nothing.
+        cutoff: nothing later had any part in it; None where the data has no times.
+        notes: what the caller should know.
+    """
+
+    split: Split
+    config_sha256: str
+    data_sha256: str
+    weights: ResolvedSource | None
+    cutoff: datetime | None
+    notes: tuple[str, ...] = ()
+
+    def run(self, window: str) -> str:
+        """Name the fit, whatever job does it."""
+        return f"{window}-{self.config_sha256[:_DIGITS]}-{self.data_sha256[:_DIGITS]}"
+
+
+def prepared(request: FitRequest, sources: SourceResolver) -> Prepared:
+    """Cut, split, and find the weights to start from.
+
+    Raises:
+        BadData: nothing is left to learn from.
+        LooksAhead: the weights have seen what comes after the cutoff.
+        ForecastError: the weights cannot be had, or the data cannot be split.
+    """
+    config = request.spec.config(**request.config)
+    series = cut_series(request.series, request.cutoff)
+    kept = [one for one in series if _is_learnable(one, request.validation, config)]
+    if not kept:
+        split(series, request.validation, config)  # says it where that is why
+        raise BadData(f"nothing is observed up to {_text(request.cutoff)} to learn from")
+    train, held_back = split(kept, request.validation, config)
+    weights = None
+    if request.source is not None:
+        weights = sources.resolve(request.source, model_id=request.spec.model_id)
+    return Prepared(
+        split=Split(train, tuple(one for one in held_back if _is_observed([one]))),
+        config_sha256=_config_sha256(request, weights),
+        data_sha256=data_sha256(kept),
+        weights=weights,
+        cutoff=_cutoff(request, kept, weights),
+        notes=(*_left_out(series, kept), *_unknown_past(request, weights)),
+    )
+
+
+def cut_series(series: Sequence[Series], cutoff: np.datetime64 | None) -> list[Series]:
+    """Keep what a fit may see: nothing after the cutoff, and nothing that is known ahead."""
+    if cutoff is not None:
+        return cut_all(series, cutoff)
+    return [first_steps(one, one.length) for one in series]
+
+
+def _is_learnable(series: Series, validation: Validation, config: ModelConfig) -> bool:
+    try:
+        return _is_observed(split([series], validation, config).train)
+    except InvalidRequest:  # too short for what is to be held back
+        return False
+
+
+def _is_observed(series: Sequence[Series]) -> bool:
+    return all(bool(np.isfinite(one.target).any()) for one in series)
+
+
+def _left_out(series: Sequence[Series], kept: Sequence[Series]) -> tuple[str, ...]:
+    names = {one.item_id for one in kept}
+    lacking = [one.item_id for one in series if one.item_id not in names]
+    if not lacking:
+        return ()
+    more = ", …" if len(lacking) > _NAMED else ""
+    return (f"left out, with nothing observed to learn from: {', '.join(lacking[:_NAMED])}{more}",)
+
+
+def _unknown_past(request: FitRequest, weights: ResolvedSource | None) -> tuple[str, ...]:
+    if weights is None or request.cutoff is None or seen_by(weights) is not None:
+        return ()
+    return (f"it starts from {weights.source}, and what those weights have seen is not known",)
+
+
+def _config_sha256(request: FitRequest, weights: ResolvedSource | None) -> str:
+    """Hash all that decides what comes of a fit but the data, and where it runs."""
+    unimportant = {"device", *request.spec.config.operator_fields}
+    document = {
+        "config": request.spec.config(**request.config).model_dump(
+            mode="json", exclude=unimportant
+        ),
+        "validation": request.validation.model_dump(mode="json"),
+        "weights": weights and (weights.sha256 or weights.source),
+        "processes": request.processes if request.is_shared else 1,
+    }
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _cutoff(
+    request: FitRequest, series: Sequence[Series], weights: ResolvedSource | None
+) -> datetime | None:
+    """Name the moment after which nothing was seen: by this fit, or by what it starts from."""
+    newest = _newest(series)
+    seen = seen_by(weights) if weights else None
+    if request.cutoff is None:
+        return max(filter(None, (newest, seen)), default=None)
+    asked = _moment(request.cutoff)
+    if seen is not None and seen > asked:
+        raise LooksAhead(
+            f"the weights to start from have seen data up to {seen.date()}, after the cutoff"
+            f" {asked.date()}; start from older ones, or from nothing"
+        )
+    is_whole = request.snapshot is not None or _reaches_beyond(request.series, request.cutoff)
+    return asked if is_whole else newest
+
+
+def _newest(series: Sequence[Series]) -> datetime | None:
+    ends = [times[-1] for one in series if (times := one.past_timestamps) is not None]
+    return _moment(max(ends)) if ends else None
+
+
+def _reaches_beyond(series: Sequence[Series], cutoff: np.datetime64) -> bool:
+    return any(times[-1] > cutoff for one in series if (times := one.past_timestamps) is not None)
+
+
+def seen_by(weights: ResolvedSource) -> datetime | None:
+    """Name the newest moment that weights of ours have seen; None where nobody knows."""
+    manifest = read_manifest(weights.path)
+    if manifest is not None and manifest.metadata.cutoff is not None:
+        return manifest.metadata.cutoff
+    record = training_record(weights.path)
+    if record is None or record.cutoff is None:
+        return None
+    return in_utc(record.cutoff)
+
+
+def training_record(folder: Path) -> TrainingRecord | None:
+    """Read what is written about the training of a model; None where there is nothing."""
+    try:
+        return TrainingRecord.model_validate_json((folder / TRAINING_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _moment(moment: np.datetime64) -> datetime:
+    found: datetime = moment.astype("datetime64[s]").item()
+    return in_utc(found)
+
+
+def _text(cutoff: np.datetime64 | None) -> str:
+    return "the end" if cutoff is None else str(cutoff.astype("datetime64[D]"))

@@ -1,0 +1,340 @@
+"""One fit: cut, split, trained in a child process, and published in the store."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from forecast.core.atomic import discard, taken_at_once
+from forecast.core.errors import Conflict, DeadlinePassed, LooksAhead
+from forecast.core.state import ModelMetadata, in_utc
+from forecast.core.types import Series
+from forecast.models.base.training import TrainingRecord
+from forecast.models.spec import ModelSpec
+from forecast.store.names import snapshot_name
+from forecast.store.sources import SourceResolver
+from forecast.store.versions import ModelShelf, ModelStore, Version
+from forecast.training.child import ORDER
+from forecast.training.child_process import run_child
+from forecast.training.context import JobContext, Stopped, WorkFailed
+from forecast.training.fit_requests import FitRequest, Prepared, prepared, training_record
+from forecast.training.fitting_action import TRAIN, VALIDATION, Order
+from forecast.training.process import ProcessOptions
+from forecast.training.records import JobProgress, WindowResult
+from forecast.training.scoring_action import HELD_OUT, ScoreOrder
+from forecast.training.series_files import write_series
+
+_ASKS_EVERY_S = 0.5
+_PROPOSALS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a fit that is not published left in its folder.
+
+    Attributes:
+        prepared: what it saw, and up to when.
+        seconds: that it took.
+    """
+
+    metrics: dict[str, float]
+    record: TrainingRecord
+    prepared: Prepared
+    seconds: float
+
+
+class Fits:
+    """Trains models for jobs; one worker may have several at work at a time.
+
+    Attributes:
+        store: where versions and snapshots are published.
+        sources: of the weights to start from.
+        process: how the process of a model is run.
+    """
+
+    def __init__(
+        self,
+        store: ModelStore,
+        sources: SourceResolver,
+        process: Callable[[ModelSpec], ProcessOptions],
+    ) -> None:
+        self.store = store
+        self.sources = sources
+        self.process = process
+
+    def fit(self, request: FitRequest, context: JobContext) -> WindowResult:
+        """Train and publish, unless the store holds it already. Blocks.
+
+        Doing it again, after whatever ended it, goes on from the last checkpoint.
+
+        Raises:
+            Stopped: the job is to be cancelled.
+            WorkFailed, ForecastError: it cannot be done.
+        """
+        fit = prepared(request, self.sources)
+        shelf = self.store.model(request.spec.model_id)
+        run = fit.run(request.window)
+        with _alone(shelf.checkpoints(run) / ".lock", context):
+            if (there := _there(request, fit, shelf, context)) is None:
+                with self._start_held(request, shelf), shelf.drafting() as draft:
+                    trained = self._train(request, fit, context, (draft, shelf.checkpoints(run)))
+                    there = _published(request, trained, shelf, context, draft)
+            shelf.forget_checkpoints(run)
+        return there
+
+    def train(self, request: FitRequest, context: JobContext, target: Path) -> Trained:
+        """Train into a folder that is there and empty; nothing is published or resumed.
+
+        Raises:
+            Stopped: the job is to be cancelled.
+            WorkFailed, ForecastError: it cannot be done.
+        """
+        fit = prepared(request, self.sources)
+        shelf = self.store.model(request.spec.model_id)
+        with self._start_held(request, shelf):
+            return self._train(request, fit, context, (target, None))
+
+    def score(
+        self,
+        spec: ModelSpec,
+        weights: Mapping[str, Path],
+        held_out: Sequence[Series],
+        horizon: int,
+        context: JobContext,
+    ) -> dict[str, dict[str, float]]:
+        """Measure models on the last `horizon` steps of each series, by their names.
+
+        Raises:
+            Stopped: the job is to be cancelled.
+            WorkFailed, MissingLibrary: a model cannot be measured.
+        """
+        order = ScoreOrder(model_id=spec.model_id, weights=dict(weights), horizon=horizon)
+        with _work_folder(context, "evaluating") as folder:
+            write_series(folder / HELD_OUT, held_out)
+            (folder / ORDER).write_text(order.model_dump_json())
+            context.report(JobProgress(phase="evaluating"))
+            done = run_child(spec, folder, self.process(spec), context, context.report)
+        found: dict[str, dict[str, float]] = done["metrics"]
+        return found
+
+    def _train(
+        self,
+        request: FitRequest,
+        fit: Prepared,
+        context: JobContext,
+        places: tuple[Path, Path | None],
+    ) -> Trained:
+        """Run the child; what it may see is all that is written for it."""
+        target, checkpoints = places
+        began = time.monotonic()
+        order = Order(
+            model_id=request.spec.model_id,
+            config=_alone_unless_asked(request) | dict(request.config),
+            weights=fit.weights.path.absolute() if fit.weights else None,
+            target=target.absolute(),
+            checkpoints=checkpoints.absolute() if checkpoints else None,
+            kept_checkpoints=self.store.config.max_checkpoints,
+            data_reference=request.data_reference,
+        )
+        with _work_folder(context, request.window) as folder:
+            write_series(folder / TRAIN, fit.split.train)
+            write_series(folder / VALIDATION, fit.split.validation)
+            (folder / ORDER).write_text(order.model_dump_json())
+            report = _Reports(request, context)
+            report(JobProgress(phase="starting"))
+            done = run_child(
+                request.spec,
+                folder,
+                self.process(request.spec),
+                context,
+                report,
+                request.processes if request.is_shared else None,
+            )
+        record = _checked_record(target, fit)
+        return Trained(done["metrics"], record, fit, time.monotonic() - began)
+
+    @contextmanager
+    def _start_held(self, request: FitRequest, shelf: ModelShelf) -> Iterator[None]:
+        """Keep the version that a fit starts from, if it is one of the store, while it runs."""
+        scheme, _, name = (request.source or "").partition(":")
+        if scheme != "store":
+            yield
+            return
+        hold = shelf.hold(shelf.get(name))
+        try:
+            yield
+        finally:
+            hold.release()
+
+
+def _alone_unless_asked(request: FitRequest) -> dict[str, None]:
+    """Keep a fit from being shared because the one that made its first weights was."""
+    return {"distributed": None} if "distributed" in request.spec.config.model_fields else {}
+
+
+class _Reports:
+    """Tells how far a job is, from the reports of one of its fits."""
+
+    def __init__(self, request: FitRequest, context: JobContext) -> None:
+        self._request = request
+        self._context = context
+        self._began = time.monotonic()
+
+    def __call__(self, progress: JobProgress) -> None:
+        request = self._request
+        place = {
+            "window": request.window,
+            "window_number": request.number,
+            "windows": request.windows,
+            "eta_s": self._until_all(progress.eta_s),
+        }
+        self._context.report(progress.model_copy(update=place))
+
+    def _until_all(self, eta_s: float | None) -> float | None:
+        """Guess the end of the job: each window that is left takes as long as this one."""
+        if eta_s is None:
+            return None
+        left = self._request.windows - self._request.number
+        return eta_s + left * (time.monotonic() - self._began + eta_s)
+
+
+def _there(
+    request: FitRequest, fit: Prepared, shelf: ModelShelf, context: JobContext
+) -> WindowResult | None:
+    """Find what a fit would make; None where it is to be made."""
+    hashes = {"config_sha256": fit.config_sha256, "data_sha256": fit.data_sha256}
+    if request.snapshot is None:
+        found = shelf.find_equal(**hashes)
+    else:
+        found = shelf.snapshot(request.snapshot)
+    if found is None:
+        return None
+    is_ours = found.metadata.job_id == context.job_id  # published, and then the worker was killed
+    if request.overwrite and not is_ours:
+        return None
+    return WindowResult(
+        window=request.window,
+        state="trained" if is_ours else "skipped",
+        version=found.name,
+        cutoff=found.cutoff,
+        metrics=found.metadata.metrics,
+        detail=_differences(found, hashes),
+    )
+
+
+def _differences(found: Version, hashes: Mapping[str, str]) -> str | None:
+    names = {"config_sha256": "configuration", "data_sha256": "data"}
+    differ = [what for name, what in names.items() if getattr(found.metadata, name) != hashes[name]]
+    if not differ:
+        return None
+    return f"it is there already, of another {' and '.join(differ)}; overwrite trains it anew"
+
+
+def _published(
+    request: FitRequest, trained: Trained, shelf: ModelShelf, context: JobContext, draft: Path
+) -> WindowResult:
+    context.report(
+        JobProgress(phase="publishing", window=request.window, window_number=request.number)
+    )
+    version = _publish(request, trained, shelf, context, draft)
+    return WindowResult(
+        window=request.window,
+        state="trained",
+        version=version.name,
+        cutoff=version.cutoff,
+        metrics=version.metadata.metrics,
+        seconds=round(trained.seconds, 3),
+        detail="; ".join(trained.prepared.notes) or None,
+    )
+
+
+def _publish(
+    request: FitRequest, trained: Trained, shelf: ModelShelf, context: JobContext, draft: Path
+) -> Version:
+    """Publish a draft; a name that somebody took meanwhile is exchanged for another."""
+    for _ in range(_PROPOSALS):
+        name = _name(request, trained.prepared, shelf)
+        metadata = _metadata(request, trained, context, name)
+        if request.snapshot is not None:
+            return shelf.publish(draft, metadata, overwrite=request.overwrite)
+        with suppress(Conflict):
+            return shelf.publish(draft, metadata)
+    raise Conflict("many versions are published at this moment; train again")
+
+
+def _name(request: FitRequest, fit: Prepared, shelf: ModelShelf) -> str:
+    if request.snapshot is not None:
+        return snapshot_name(request.snapshot)
+    return shelf.propose(config_sha256=fit.config_sha256, data_sha256=fit.data_sha256)
+
+
+def _metadata(
+    request: FitRequest, trained: Trained, context: JobContext, name: str
+) -> ModelMetadata:
+    record, fit = trained.record, trained.prepared
+    return ModelMetadata(
+        model_id=request.spec.model_id,
+        version=name,
+        kind="version" if request.snapshot is None else "snapshot",
+        trained_at=record.finished_at,
+        cutoff=fit.cutoff,
+        metrics=trained.metrics,
+        item_ids=tuple(dict.fromkeys(record.item_ids)),
+        num_points=sum(int(one.target.size) for one in fit.split.train),
+        data_reference=request.data_reference,
+        data_sha256=fit.data_sha256,
+        config_sha256=fit.config_sha256,
+        source=fit.weights.source if fit.weights else None,
+        git_commit=record.git_commit,
+        job_id=context.job_id,
+    )
+
+
+def _checked_record(folder: Path, fit: Prepared) -> TrainingRecord:
+    """Read what the child wrote about its training.
+
+    Raises:
+        WorkFailed: it wrote nothing, or has seen what it must not.
+    """
+    record = training_record(folder)
+    if record is None:
+        raise WorkFailed("internal_error", "the fit left no record of its training")
+    if record.cutoff and fit.cutoff and in_utc(record.cutoff) > fit.cutoff:
+        raise WorkFailed(
+            LooksAhead.code, f"the fit has seen {record.cutoff}, after its cutoff {fit.cutoff}"
+        )
+    return record
+
+
+@contextmanager
+def _work_folder(context: JobContext, name: str) -> Iterator[Path]:
+    """Give an empty folder of a job, and remove it in the end."""
+    folder = (context.work / name.replace(":", "-")).absolute()
+    discard(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        discard(folder)
+
+
+@contextmanager
+def _alone(lock: Path, context: JobContext) -> Iterator[None]:
+    """Wait until no other job of this machine does the same fit.
+
+    Raises:
+        Stopped: the job is to be cancelled.
+        WorkFailed: it has waited longer than it may.
+    """
+    while (handle := taken_at_once(lock)) is None:
+        if context.should_stop():
+            raise Stopped
+        if context.is_late:
+            raise WorkFailed(DeadlinePassed.code, "another job does the same fit, and is not over")
+        time.sleep(_ASKS_EVERY_S)
+    try:
+        yield
+    finally:
+        os.close(handle)

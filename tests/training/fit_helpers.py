@@ -1,0 +1,113 @@
+"""A store, fits in real child processes, and a context that remembers steps as a worker does."""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecast.core.frequency import Frequency
+from forecast.core.types import Series
+from forecast.store.config import StoreConfig
+from forecast.store.hub import HubSettings
+from forecast.store.sources import SourceResolver
+from forecast.store.versions import ModelStore
+from forecast.training.context import JobContext
+from forecast.training.fits import Fits
+from forecast.training.limits import ChildLimits
+from forecast.training.process import ProcessOptions
+from forecast.training.records import JobProgress
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+LIMITS = ChildLimits(cancel_s=5.0, poll_s=0.05)
+LSTM = {
+    "device": "cpu", "context_length": 12, "horizon": 4, "segment_length": 4, "hidden_dim": 8,
+    "max_epochs": None, "max_steps": 20,
+}  # fmt: skip
+PATCHTST = {
+    "device": "cpu", "context_length": 12, "horizon": 4, "patch_length": 4, "patch_stride": 4,
+    "hidden_dim": 8, "ffn_dim": 8, "num_layers": 1, "num_attention_heads": 2,
+    "max_epochs": None, "max_steps": 10,
+}  # fmt: skip
+
+
+def weekly(years: int, *, start: str = "2016-01-01", name: str = "a", seed: int = 0) -> Series:
+    """A random walk with a season, each Friday of so many years."""
+    steps = int(years * 52.18)
+    rng = np.random.default_rng(seed)
+    walk = 50 + rng.normal(size=steps).cumsum() + 5 * np.sin(np.arange(steps) * 2 * np.pi / 52)
+    freq = Frequency.parse("W-FRI")
+    return Series(walk[None], item_id=name, start=np.datetime64(start, "s"), freq=freq)
+
+
+def store_at(folder: Path, **policy: Any) -> ModelStore:
+    return ModelStore(StoreConfig(root=folder / "models", **policy))
+
+
+def fits_at(
+    folder: Path, store: ModelStore, limits: ChildLimits = LIMITS, python: Path | None = None
+) -> Fits:
+    hub = HubSettings(endpoint=None, token=None, offline=True, cache=None)
+    sources = SourceResolver(
+        local_roots=[store.config.root],
+        cache=folder / "cache",
+        hub=hub,
+        mlflow_tracking_uri=None,
+        store=store,
+    )
+    options = ProcessOptions(python or Path(sys.executable), ENVIRONMENT, limits=limits)
+    return Fits(store, sources, lambda spec: options)
+
+
+class Killed(BaseException):
+    """The worker is gone: nothing after this happens in it."""
+
+
+@dataclass
+class Steps:
+    """What a worker keeps of a job: the JSON of each step that is over.
+
+    Attributes:
+        killed_after: the step whose result is lost, with the worker.
+        done: names of the steps that were really done, in order.
+    """
+
+    kept: dict[str, str] = field(default_factory=dict)
+    killed_after: str | None = None
+    done: list[str] = field(default_factory=list)
+
+    def __call__(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if name not in self.kept:
+            found = work()
+            self.done.append(name)
+            if name == self.killed_after:
+                self.killed_after = None
+                raise Killed
+            self.kept[name] = json.dumps(found)
+        result: dict[str, Any] = json.loads(self.kept[name])
+        return result
+
+
+@dataclass
+class Job:
+    """A job of a test: its context, and what it told."""
+
+    context: JobContext
+    steps: Steps
+    told: list[JobProgress]
+    stop: threading.Event
+
+    def with_deadline(self, deadline: float) -> JobContext:
+        return replace(self.context, deadline=deadline)
+
+
+def job_at(folder: Path, job_id: str = "job-1") -> Job:
+    steps, told, stop = Steps(), [], threading.Event()
+    context = JobContext(job_id, folder / "jobs" / job_id, steps, told.append, stop.is_set)
+    context.folder.mkdir(parents=True, exist_ok=True)
+    return Job(context, steps, told, stop)
