@@ -119,6 +119,8 @@ PARAMETERS = st.fixed_dictionaries(
         "quantile_levels": mostly(st.lists(st.floats(0, 1), max_size=4)),
         "context_length": mostly(st.integers(0, 5)),
         "as_of": mostly(TIMES),
+        "strict": mostly(st.booleans()),
+        "version": mostly(st.text(max_size=3)),
         "seed": JSON,
         "timeout_s": JSON,
         "model_options": JSON,

@@ -1,5 +1,7 @@
 """Versions loaded beside the active one: how many, how long, and who waits for whom."""
 
+import asyncio
+import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +12,7 @@ import pytest
 
 from forecast.core.errors import (
     BadData,
+    DeadlinePassed,
     Draining,
     InvalidRequest,
     ModelNotReady,
@@ -19,6 +22,10 @@ from forecast.core.errors import (
 from forecast.core.state import ModelMetadata
 from forecast.core.types import ForecastTask, Series
 from forecast.data.as_of import Wanted
+from forecast.data.policy import DataPolicy
+from forecast.data.requests import RequestReader
+from forecast.serving.hosts import Call, Operation
+from forecast.serving.inline import InlineHost
 from forecast.serving.loaded import QueueLimits
 from forecast.serving.service import LoadRequest, ModelService, ModelState
 from forecast.store.config import StoreConfig
@@ -218,6 +225,20 @@ def test_a_version_removed_meanwhile_is_not_found(service, shelf):
     with pytest.raises(VersionNotFound):
         late.ready.result(PATIENCE_S)
     late.release()
+
+
+def test_a_caller_waits_for_a_version_no_longer_than_it_said(service):
+    body = {
+        "inputs": [{"target": [1, 5]}],
+        "parameters": {"horizon": 1, "version": "v1.0", "timeout_s": 0.2},
+    }
+    call = Call(Operation.INFERENCE, json.dumps(body).encode())
+    host = InlineHost(service, RequestReader(DataPolicy()))
+    ToyModel.loading.clear()
+    with pytest.raises(DeadlinePassed):
+        asyncio.run(host.call(call))
+    ToyModel.loading.set()
+    assert offset_of(service, "v1.0") == 1.0
 
 
 def test_shutdown_answers_what_waits_and_unloads_all(service):
