@@ -15,9 +15,10 @@ from forecast.core.atomic import replacing
 from forecast.core.types import FloatArray, Forecast, ForecastTask
 from forecast.models.base.metrics import measure
 from forecast.training.backtest_windows import Part, Window
+from forecast.training.job_folders import RESULT
 from forecast.training.naive import seasonal_naive
 
-RESULT, TABLE = "result.json", "result.parquet"
+TABLE = "result.parquet"
 FORMAT_VERSION = 1
 MOST_VALUES = 50_000_000  # of all forecasts together
 

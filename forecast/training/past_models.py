@@ -80,8 +80,13 @@ def check_unseen(version: Version, first: np.datetime64) -> None:
     check_cutoff(version.name, version.cutoff, first)
 
 
-def check_cutoff(name: str, cutoff: datetime | None, first: np.datetime64) -> None:
-    """Refuse weights by their cutoff, as `check_unseen` does."""
+def check_cutoff(name: str, cutoff: datetime | None, first: np.datetime64 | None) -> None:
+    """Refuse weights by their cutoff, as `check_unseen` does; None is a time not known."""
+    if first is None:
+        raise LooksAhead(
+            f"the series have no times to compare with the cutoff of {name}; send start and freq,"
+            " or timestamps"
+        )
     begins = f"the forecasts begin on {first.astype('datetime64[D]')}"
     if cutoff is None:
         raise LooksAhead(f"it is not known what {name} has seen, and {begins}")
