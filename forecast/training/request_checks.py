@@ -14,8 +14,8 @@ from forecast.models.spec import ModelSpec
 from forecast.serving.initialization import checked_config
 from forecast.store.sources import parse
 from forecast.training.plans import Snapshots, TrainingPlan, Validation
-from forecast.training.snapshots import years_of
 from forecast.training.splitting import held_steps
+from forecast.training.years import years_of
 
 MOST_SNAPSHOTS = 200
 
