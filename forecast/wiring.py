@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from forecast import __version__
+from forecast.api.alias_routes import Versions
 from forecast.api.app import Lifespan, create_app
-from forecast.api.old_job_routes import Training
 from forecast.api.options import ApiOptions
+from forecast.api.training_routes import Training
 from forecast.core.errors import ForecastError
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
 from forecast.keys import kept_key
-from forecast.machine import cores, has_gpu, set_library_variables
+from forecast.machine import cores, has_gpu
 from forecast.models import MODEL_REGISTRY
 from forecast.models.spec import ModelSpec
 from forecast.serving.channel import RemoteHost
@@ -27,15 +27,18 @@ from forecast.serving.children import ChildHost
 from forecast.serving.cores import CoreBoard
 from forecast.serving.hosts import Call, Host, Operation
 from forecast.serving.inline import InlineHost
-from forecast.serving.registry import HostRegistry
 from forecast.serving.loaded import QueueLimits
+from forecast.serving.registry import HostRegistry
 from forecast.serving.service import ModelService
 from forecast.serving.supervisor import ChildOptions
 from forecast.settings import Settings
+from forecast.store.config import StoreConfig
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
-from forecast.training.old_jobs import TrainingJobs, TrainingOptions
-from forecast.training.process import ProcessOptions
+from forecast.store.versions import ModelStore
+from forecast.training.datasets import DatasetOptions, Datasets
+from forecast.training.defaults import DefaultDataset
+from forecast.training.jobs import Jobs, JobsOptions
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +61,10 @@ def gateway_app(settings: Settings, environment: Mapping[str, str]) -> FastAPI:
     )
     preload = tuple(model_id for model_id in settings.preload if model_id in specs)
     options = _options(settings, _keys(settings), preload)
-    training = training_of(settings, environment)
-    return create_app(hosts, options, _lifespan(hosts, preload, training.jobs), training)
+    training = training_of(settings)
+    versions = Versions(ModelStore(StoreConfig(root=settings.models_folder)))
+    lifespan = _lifespan(hosts, preload, training.jobs)
+    return create_app(hosts, options, lifespan, training, versions)
 
 
 def host_app(
@@ -137,33 +142,27 @@ def _operator_config(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def training_of(settings: Settings, environment: Mapping[str, str]) -> Training:
+def training_of(settings: Settings) -> Training:
     """Build the jobs of a gateway; nothing is read or begun yet."""
     policy = _data_policy(settings)
-    variables = dict(environment)
-    set_library_variables(variables, settings.training_threads)
-
-    def process(spec: ModelSpec) -> ProcessOptions:
-        operator = _operator_config(spec, settings)
-        return ProcessOptions(
-            python=interpreter_of(spec, settings),
-            environment=variables,
-            operator_config={
-                name: value.get_secret_value() if isinstance(value, SecretStr) else value
-                for name, value in operator.items()
-            },
-        )
-
-    options = TrainingOptions(
-        folder=settings.home / "jobs",
-        models=settings.models_folder,
-        process=process,
-        accepted_licenses=settings.accept_licenses,
-        at_once=settings.training_jobs,
+    options = JobsOptions(
+        folder=settings.jobs_folder,
+        database_url=settings.jobs_database,
+        at_once=settings.training_jobs * settings.workers,
         max_waiting=settings.training_queue,
-        limit_s=settings.training_limit_s,
+        kept=settings.jobs_kept,
+        lost_s=settings.worker_lost_s,
     )
-    return Training(TrainingJobs(options, _sources(settings)), policy)
+    kept = DatasetOptions(
+        settings.datasets_folder, settings.max_datasets, settings.max_datasets_bytes
+    )
+    return Training(
+        Jobs(options),
+        policy,
+        Datasets(kept, policy),
+        DefaultDataset.of(settings.default_dataset, settings.default_dataset_schema),
+        settings.accept_licenses,
+    )
 
 
 def _data_policy(settings: Settings) -> DataPolicy:
@@ -250,9 +249,7 @@ def _options(settings: Settings, keys: tuple[str, ...], preload: tuple[str, ...]
     )
 
 
-def _lifespan(
-    hosts: HostRegistry, preload: tuple[str, ...], jobs: TrainingJobs | None = None
-) -> Lifespan:
+def _lifespan(hosts: HostRegistry, preload: tuple[str, ...], jobs: Jobs | None = None) -> Lifespan:
     """Start the hosts, load what is wanted from the start, and close them in the end."""
 
     @asynccontextmanager

@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from forecast.api import old_job_routes
 from forecast.api.alias_routes import Versions, alias_router
+from forecast.api.dataset_routes import dataset_router
 from forecast.api.discovery import STORE_FEATURES, TRAINING_FEATURES, discovery_router
 from forecast.api.events import EventStreams
 from forecast.api.forecast_routes import forecast_router
@@ -21,14 +21,14 @@ from forecast.api.job_routes import job_router
 from forecast.api.middleware import BodyLimit, DrainGate, Edge, Lifecycle
 from forecast.api.model_routes import router_of
 from forecast.api.model_switch import ModelSwitch
-from forecast.api.openapi import openapi_document
+from forecast.api.openapi_document import openapi_document
 from forecast.api.options import ApiOptions
 from forecast.api.problems import problem_of, problem_of_fields, problem_of_http, respond
 from forecast.api.security import KeyGate
+from forecast.api.training_routes import Training, short_training_router, training_router
 from forecast.api.version_routes import version_router
 from forecast.core.errors import NotFound, UnknownModel
 from forecast.serving.hosts import Host
-from forecast.training.jobs import Jobs
 
 PREFIX = "/forecast/v1"
 _COMPRESSION_LEVEL = 4  # half the time of the highest, for a twentieth more bytes
@@ -50,6 +50,8 @@ _SENT_HEADERS = (
     "X-Request-ID",
 )
 
+_NO_MODELS = ("datasets", "forecast", "jobs", "models")
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
@@ -58,7 +60,7 @@ def create_app(
     hosts: Mapping[str, Host],
     options: ApiOptions,
     lifespan: Lifespan | None = None,
-    training: old_job_routes.Training | None = None,
+    training: Training | None = None,
     versions: Versions | None = None,
     checks: Mapping[str, ReadyCheck] | None = None,
 ) -> FastAPI:
@@ -90,26 +92,38 @@ def create_app(
     app.include_router(discovery_router(hosts, options, features))
     app.include_router(forecast_router(hosts, options.aliases), prefix=PREFIX)
     routers = {model_id: router_of(host, PREFIX) for model_id, host in hosts.items()}
-    for model_id, host in hosts.items():
-        if versions is not None:
-            routers[model_id].include_router(version_router(host.spec, versions.store))
-            routers[model_id].include_router(alias_router(host.spec, versions))
-        if training is not None:
-            routers[model_id].include_router(
-                old_job_routes.training_router(host.spec, training, PREFIX)
-            )
+    if versions is not None:
+        _add_versions(routers, hosts, versions)
     if training is not None:
-        jobs = training.jobs
+        _add_training(app, routers, hosts, training)
         streams = EventStreams(options.event_streams, lifecycle)
-        if isinstance(jobs, Jobs):
-            app.include_router(job_router(jobs, streams), prefix=PREFIX)
-        else:
-            app.include_router(old_job_routes.job_router(jobs), prefix=PREFIX)
+        app.include_router(job_router(training.jobs, streams), prefix=PREFIX)
     app.router.routes.insert(0, ModelSwitch(PREFIX, routers))
     routes = [*app.routes, *(route for router in routers.values() for route in router.routes)]
     # FastAPI's documented way to extend the document: replace the method on the instance.
     app.openapi = openapi_document(app, routes, hosts, options.aliases)  # type: ignore[method-assign]
     return app
+
+
+def _add_versions(
+    routers: Mapping[str, APIRouter], hosts: Mapping[str, Host], versions: Versions
+) -> None:
+    for model_id, host in hosts.items():
+        routers[model_id].include_router(version_router(host.spec, versions.store))
+        routers[model_id].include_router(alias_router(host.spec, versions))
+
+
+def _add_training(
+    app: FastAPI,
+    routers: Mapping[str, APIRouter],
+    hosts: Mapping[str, Host],
+    training: Training,
+) -> None:
+    for model_id, host in hosts.items():
+        routers[model_id].include_router(training_router(host.spec, training, PREFIX))
+    specs = {model_id: host.spec for model_id, host in hosts.items()}
+    app.include_router(short_training_router(specs, training, PREFIX))
+    app.include_router(dataset_router(training.datasets, training.policy), prefix=PREFIX)
 
 
 def _lifespan_of(hosts: Mapping[str, Host]) -> Lifespan:
@@ -175,6 +189,6 @@ def _handlers(hosts: Mapping[str, Host]) -> dict[int | type[Exception], Handler]
 def _not_found(path: str, hosts: Mapping[str, Host]) -> NotFound:
     """Tell an unknown model from a path that no model has."""
     model_id = path.removeprefix(f"{PREFIX}/").partition("/")[0]
-    if path.startswith(f"{PREFIX}/") and model_id not in {*hosts, "forecast", "jobs", "models"}:
+    if path.startswith(f"{PREFIX}/") and model_id not in {*hosts, *_NO_MODELS}:
         return UnknownModel(f"no model {model_id!r} is served here; there are {', '.join(hosts)}")
     return NotFound("nothing is here; / links to what there is")

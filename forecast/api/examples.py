@@ -40,33 +40,6 @@ INITIALIZATIONS: dict[str, Any] = {
         "value": {"backend": "cpu", "horizon_len": 24, "wait": False},
     },
 }
-_CONFIG: dict[str, Any] = {"horizon": 3, "context_length": 8}
-TRAININGS: dict[str, Any] = {
-    "inline": {
-        "summary": "Series inline",
-        "value": {
-            "inputs": [{"target": _TARGET * 3, "start": "2026-01-01", "freq": "D"}],
-            "config": _CONFIG,
-            "validation_horizons": 1,
-        },
-    },
-    "table": {
-        "summary": "A table",
-        "value": {
-            "data": {"date": _DATES, "store": ["store_1"] * 14, "sales": _TARGET},
-            "schema": {"timestamp": "date", "item_id": "store", "target": "sales"},
-            "config": _CONFIG,
-        },
-    },
-    "named_file": {
-        "summary": "A file under the data roots",
-        "value": {
-            "data_source_url_or_path": "local://data/sales.csv",
-            "data_definition": {"sales": "target"},
-            "config": _CONFIG,
-        },
-    },
-}
 ALIASES: dict[str, Any] = {
     "promote": {
         "summary": "Let it stand for another version",

@@ -9,7 +9,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from forecast.api.calls import call_of, response_of, unless_gone
-from forecast.api.openapi import MOST_FALLBACKS, forecast_docs
+from forecast.api.openapi import forecast_docs
+from forecast.api.openapi_document import MOST_FALLBACKS
 from forecast.core.errors import (
     FieldError,
     ForecastError,

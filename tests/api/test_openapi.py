@@ -4,14 +4,17 @@ import json
 
 import pytest
 
-from forecast.api import examples
+from forecast.api import examples, training_examples
+from forecast.api.alias_requests import read_alias
+from forecast.api.alias_routes import Versions
 from forecast.api.app import create_app
 from forecast.api.options import ApiOptions
 from forecast.api.security import PUBLIC_PATHS
 from forecast.models import MODEL_REGISTRY
-from forecast.settings import Settings
-from forecast.wiring import training_of
+from forecast.store.config import StoreConfig
+from forecast.store.versions import ModelStore
 from tests.api.serving import ScriptedHost, replying, status_answer
+from tests.api.training_parts import training_in
 
 
 def host_of(spec) -> ScriptedHost:
@@ -24,8 +27,9 @@ def host_of(spec) -> ScriptedHost:
 def document(tmp_path_factory):
     hosts = {model_id: host_of(spec) for model_id, spec in MODEL_REGISTRY.items()}
     options = ApiOptions(version="1.2.3", aliases={"default": "chronos"})
-    training = training_of(Settings(home=tmp_path_factory.mktemp("home")), {})
-    app = create_app(hosts, options, training=training)
+    home = tmp_path_factory.mktemp("home")
+    versions = Versions(ModelStore(StoreConfig(root=home / "models")))
+    app = create_app(hosts, options, training=training_in(home), versions=versions)
     return json.loads(json.dumps(app.openapi()))
 
 
@@ -69,6 +73,15 @@ def test_every_model_has_every_route(operations, model_id):
         ("post", f"{prefix}/inference"),
         ("post", f"{prefix}/shutdown"),
         ("post", f"{prefix}/training"),
+        ("post", f"{prefix}/backtest"),
+        ("get", f"{prefix}/versions"),
+        ("get", f"{prefix}/versions/{{name}}"),
+        ("get", f"{prefix}/snapshots"),
+        ("get", f"{prefix}/aliases"),
+        ("get", f"{prefix}/aliases/{{alias}}"),
+        ("put", f"{prefix}/aliases/{{alias}}"),
+        ("delete", f"{prefix}/aliases/{{alias}}"),
+        ("get", f"{prefix}/aliases/{{alias}}/history"),
     }
 
 
@@ -94,15 +107,25 @@ def test_every_body_has_an_example(operations):
         for (_, path), operation in operations.items()
         if "requestBody" in operation
     }
-    assert len(bodies) == 3 * len(MODEL_REGISTRY) + 1
+    learning = [
+        spec
+        for spec in MODEL_REGISTRY.values()
+        if spec.capabilities.trainable or spec.capabilities.fine_tunable
+    ]
+    across = ["/forecast/v1/forecast", "/forecast/v1/datasets/{name}"]
+    assert len(bodies) == 5 * len(MODEL_REGISTRY) + len(learning) + len(across)
     assert all(body["application/json"]["examples"] for body in bodies.values())
-    assert set(bodies["/forecast/v1/lstm/training"]["application/json"]["examples"]) == set(
-        examples.TRAININGS
-    )
+    shown = bodies["/forecast/v1/lstm/training"]["application/json"]["examples"]
+    assert set(shown) == set(training_examples.TRAININGS)
     for model_id in MODEL_REGISTRY:
         body = bodies[f"/forecast/v1/{model_id}/inference"]
         assert set(body["application/json"]["examples"]) == set(examples.BODIES)
         assert "multipart/form-data" in body
+
+
+def test_the_example_of_each_change_of_an_alias_is_valid():
+    for example in examples.ALIASES.values():
+        read_alias(json.dumps(example["value"]).encode(), "application/json")
 
 
 @pytest.mark.parametrize("model_id", MODEL_REGISTRY)
@@ -113,7 +136,7 @@ def test_a_model_shows_its_own_options(document, model_id):
     assert options["$ref"].endswith(f"/{spec.options.__name__}")
     config = schemas[f"{model_id}_InitializationRequest"]["properties"]["options"]
     assert config["$ref"].endswith(f"/{spec.config.__name__}")
-    for shape in ("InlineTraining", "TableTraining", "NamedFileTraining"):
+    for shape in ("InlineTraining", "TableTraining", "DatasetBacktest", "TrainingFields"):
         sent = schemas[f"{model_id}_{shape}"]["properties"]["config"]
         assert sent["$ref"].endswith(f"/{spec.config.__name__}")
     for shape in ("ForecastRequest", "TableRequest", "UploadForm"):

@@ -1,0 +1,16 @@
+"""The jobs of a gateway in a folder of the test, without a worker unless a test starts one."""
+
+from pathlib import Path
+
+from forecast.api.training_routes import Training
+from forecast.data.policy import DataPolicy
+from forecast.training.datasets import DatasetOptions, Datasets
+from forecast.training.jobs import Jobs, JobsOptions
+
+
+def training_in(home: Path, **options: object) -> Training:
+    """Build what the routes that start and show jobs need; nothing is connected yet."""
+    chosen = {"folder": home / "jobs", "database_url": f"sqlite:///{home / 'jobs.db'}"} | options
+    policy = DataPolicy(data_roots=(home / "data",))
+    datasets = Datasets(DatasetOptions(home / "datasets"), policy)
+    return Training(Jobs(JobsOptions(**chosen)), policy, datasets)  # type: ignore[arg-type]
