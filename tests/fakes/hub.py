@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -43,6 +43,7 @@ class Repository:
         gated: wants a token, and answers as gated without one.
         status: answer every request with this HTTP status instead; None to work.
         corrupt: flip a byte of every file sent, while the headers tell the truth.
+        damaged: files of which a byte is flipped.
     """
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Repository:
     gated: bool = False
     status: int | None = None
     corrupt: bool = False
+    damaged: set[str] = field(default_factory=set)
 
     def files(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
         commit = self.refs.get(revision, revision)
@@ -83,6 +85,7 @@ class FakeHub:
         self.authorized: list[str] = []
         self.answers_left: int | None = None
         self.uploading = Repository()
+        self._counting = Lock()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
@@ -94,6 +97,17 @@ class FakeHub:
         """Commit files, or a folder of them, to a branch; the commit depends on them alone."""
         content = _read(files) if isinstance(files, Path) else dict(files)
         return self.repositories.setdefault(repo, Repository()).commit(revision, content)
+
+    def counts(self, request: str, *, has_token: bool) -> bool:
+        """Write a request down, and tell whether it is to be answered."""
+        with self._counting:
+            self.requests.append(request)
+            if has_token:
+                self.authorized.append(request)
+            if self.answers_left:
+                self.answers_left -= 1
+                return True
+            return self.answers_left is None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -147,17 +161,13 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, hub: FakeHub) -> None:
         self.hub = hub
         path = unquote(urlsplit(self.path).path)
-        hub.requests.append(f"{self.command} {path}")
         self.has_token = self.headers["Authorization"] == f"Bearer {hub.token}"
-        if self.has_token:
-            hub.authorized.append(hub.requests[-1])
-        if hub.answers_left == 0:
+        if not hub.counts(f"{self.command} {path}", has_token=self.has_token):
             self.close_connection = True
             return self.connection.shutdown(socket.SHUT_RDWR)
-        hub.answers_left = hub.answers_left and hub.answers_left - 1
-        return (
-            self._write(path, self._body()) if self.command in ("POST", "PUT") else self._give(path)
-        )
+        if self.command in ("POST", "PUT"):
+            return self._write(path, self._body())
+        return self._give(path)
 
     def _give(self, path: str) -> None:
         found = _API.fullmatch(path) or _FILE.fullmatch(path)
@@ -259,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
                     del files[value["path"]]
         commit = repository.commit(branch, files)
         return self._send_json(
-            {"commitUrl": f"{self.hub.endpoint}/commit/{commit}", "commitOid": commit}
+            {"commitUrl": f"{self.hub.endpoint}/org/name/commit/{commit}", "commitOid": commit}
         )
 
     def _body(self) -> bytes:
@@ -297,7 +307,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "EntryNotFound", commit)
         data = files[name]
         headers = {"ETag": f'"{_etag(name, data)}"', "X-Repo-Commit": commit}
-        if repository.corrupt:
+        if repository.corrupt or name in repository.damaged:
             data = bytes([data[0] ^ 1]) + data[1:]
         return self._send(200, data, headers)
 
