@@ -10,6 +10,7 @@ from forecast.core.errors import ForecastError
 from forecast.core.types import Series
 from forecast.models import MODEL_REGISTRY
 from forecast.training.context import JobContext, Stopped, WorkFailed
+from forecast.training.durable import once
 from forecast.training.fit_requests import FitRequest
 from forecast.training.fits import Fits
 from forecast.training.job_log import JobLog
@@ -101,7 +102,7 @@ class _Training:
         for request in self._requests:
             self._stop_if_asked()
             said = self._step(f"fit {request.window}", partial(self._fit, request))
-            window = WindowResult.model_validate(said["window"])
+            window = WindowResult.model_validate(said)
             self._windows.append(window)
             if window.detail:
                 self._warnings.append(f"{window.window}: {window.detail}")
@@ -145,29 +146,20 @@ class _Training:
     # Steps
 
     def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do a durable step; why it cannot be done is a part of what it says."""
-        said = self._context.step(name, lambda: self._told(name, work))
-        if "error" in said:
-            raise WorkFailed(**said["error"])
-        return said
+        return once(self._context, name, partial(self._logged, name, work))
 
-    def _told(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _logged(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         self._log.line(f"begin: {name}")
         try:
             return work()
-        except ForecastError as error:
-            return self._failed(name, WorkFailed.of(error))
-        except WorkFailed as failed:
-            return self._failed(name, failed)
-
-    def _failed(self, name: str, failed: WorkFailed) -> dict[str, Any]:
-        self._log.line(f"{name} failed: {failed.error.code}: {failed.error.detail}")
-        return {"error": failed.error.model_dump(mode="json")}
+        except (ForecastError, WorkFailed) as error:
+            self._log.line(f"{name} failed: {error}")
+            raise
 
     def _fit(self, request: FitRequest) -> dict[str, Any]:
         window = self._fits.fit(request, self._context)
         self._log.line(f"{window.window} {window.state}: {window.version}")
-        return {"window": window.model_dump(mode="json")}
+        return window.model_dump(mode="json")
 
     def _promote(self) -> dict[str, Any]:
         new, request = self._windows[0].version, self._requests[0]

@@ -1,6 +1,7 @@
 """A store, fits in real child processes, and a context that remembers steps as a worker does."""
 
 import json
+import math
 import os
 import sys
 import threading
@@ -38,7 +39,7 @@ PATCHTST = {
 
 def weekly(years: int, *, start: str = "2016-01-01", name: str = "a", seed: int = 0) -> Series:
     """A random walk with a season, each Friday of so many years."""
-    steps = int(years * 52.18)
+    steps = math.ceil(years * 365.25 / 7)
     rng = np.random.default_rng(seed)
     walk = 50 + rng.normal(size=steps).cumsum() + 5 * np.sin(np.arange(steps) * 2 * np.pi / 52)
     freq = Frequency.parse("W-FRI")
@@ -95,19 +96,26 @@ class Steps:
 
 @dataclass
 class Job:
-    """A job of a test: its context, and what it told."""
+    """A job of a test: its context, what it told, and what happens when it does."""
 
     context: JobContext
     steps: Steps
-    told: list[JobProgress]
-    stop: threading.Event
+    told: list[JobProgress] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+    when_told: Callable[[JobProgress], object] = lambda progress: None
+
+    def hear(self, progress: JobProgress) -> None:
+        self.told.append(progress)
+        self.when_told(progress)
 
     def with_deadline(self, deadline: float) -> JobContext:
         return replace(self.context, deadline=deadline)
 
 
 def job_at(folder: Path, job_id: str = "job-1") -> Job:
-    steps, told, stop = Steps(), [], threading.Event()
-    context = JobContext(job_id, folder / "jobs" / job_id, steps, told.append, stop.is_set)
-    context.folder.mkdir(parents=True, exist_ok=True)
-    return Job(context, steps, told, stop)
+    steps, place = Steps(), folder / "jobs" / job_id
+    place.mkdir(parents=True, exist_ok=True)
+    context = JobContext(job_id, place, steps, lambda progress: None, lambda: False)
+    job = Job(context, steps)
+    job.context = replace(context, report=job.hear, should_stop=lambda: job.stop.is_set())
+    return job
