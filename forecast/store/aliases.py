@@ -55,6 +55,7 @@ class Aliases:
         with self._layout.writing():
             meanings = self.all()
             if meanings.get(alias) == name:
+                self.refresh_views()
                 return self.history(alias)[-1]
             if alias not in meanings and len(meanings) >= MAX_ALIASES:
                 raise Conflict(f"there are {MAX_ALIASES} aliases already; remove one")
@@ -93,8 +94,9 @@ class Aliases:
 
     def rollback_target(self, alias: str) -> str | None:
         """Name the version that a rollback would go to; None for none."""
-        stack = self._stack(alias)
-        return next((name for name in reversed(stack[:-1]) if name and self._is_good(name)), None)
+        *earlier, now = self._stack(alias) or [None]
+        others = (name for name in reversed(earlier) if name and name != now)
+        return next(filter(self._is_good, others), None)
 
     def history(self, alias: str) -> list[AliasChange]:
         """List the changes of an alias, the oldest first."""

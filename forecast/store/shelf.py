@@ -94,7 +94,7 @@ class ModelShelf:
             if not overwrite and _is_whole(target):
                 raise Conflict(f"{self.model_id} has a {kind} {name} already; name another")
             self._layout.place(draft, target)
-            self._prune_backups(name)
+            self._prune_backups(name, kept=self._config.backups)
             self.aliases.refresh_views()
         drafts.sweep(self._layout)
         log.info("published %s %s", self.model_id, name)
@@ -229,18 +229,20 @@ class ModelShelf:
             with unused(self._hold_file(name)) as is_unused:
                 if is_unused:
                     drafts.put_away(self._layout.folder(kind) / name, self._layout)
+                    self._prune_backups(name, kept=0)
                     gone.append(name)
         return gone
 
     def _prune(self) -> None:
         for name in self._layout.backed_up():
-            self._prune_backups(name)
+            self._prune_backups(name, kept=self._config.backups)
         for run in self._layout.checkpoints.glob("*"):
             checkpoint_states.prune(run, self._config.max_checkpoints)
         checkpoint_states.prune_runs(self._layout.checkpoints, self._config.max_runs)
 
-    def _prune_backups(self, name: str) -> None:
-        for _, path in self._layout.backups_of(name)[: -self._config.backups]:
+    def _prune_backups(self, name: str, *, kept: int) -> None:
+        backups = self._layout.backups_of(name)
+        for _, path in backups[: max(0, len(backups) - kept)]:
             drafts.put_away(path, self._layout)
 
     def _meant(self, name_or_alias: str) -> tuple[Kind, str]:
