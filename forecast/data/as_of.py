@@ -130,21 +130,20 @@ def _part(series: Series, moment: np.datetime64, horizon: int) -> Series:
             " leave it out, or send a later as_of",
         )
     part = first_steps(series, kept, horizon=horizon)
-    _check_known_ahead(part, moment)
+    _check_known_ahead(part, moment, horizon)
     return part
 
 
-def _check_known_ahead(series: Series, moment: np.datetime64) -> None:
+def _check_known_ahead(series: Series, moment: np.datetime64, horizon: int) -> None:
     for name, values in series.future_covariates.items():
-        if is_categorical(values):
-            continue
-        missing = np.isnan(values)
-        if missing.any():
+        known = np.ones(len(values), bool) if is_categorical(values) else ~np.isnan(values)
+        covered = len(values) if known.all() else int(known.argmin())
+        if covered < horizon:
             raise InvalidRequest.field(
                 AS_OF,
                 f"covariate {name!r} of series {series.item_id!r} has no value"
-                f" {_steps(int(missing.argmax()) + 1)} after {shown(moment)}; what is known ahead"
-                " needs one at each step of the horizon",
+                f" {_steps(covered + 1)} after {shown(moment)}; what is known ahead needs one at"
+                " each step of the horizon",
             )
 
 

@@ -35,8 +35,41 @@ class SeriesBatch:
     warnings: tuple[str, ...] = ()
 
 
-def batch_of_inputs(inputs: Sequence[SeriesInput], horizon: int, policy: DataPolicy) -> SeriesBatch:
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How many values a covariate that is known ahead has after the last step of its series.
+
+    Attributes:
+        least: fewer than the horizon only where the series is yet to be cut.
+    """
+
+    horizon: int
+    least: int
+
+    @classmethod
+    def of(cls, horizon: int, *, is_to_be_cut: bool) -> "Ahead":
+        return cls(horizon, 0 if is_to_be_cut else horizon)
+
+    def is_covered_by(self, count: int) -> bool:
+        return self.least <= count <= self.horizon
+
+    def __str__(self) -> str:
+        if self.least == self.horizon:
+            return f"{self.horizon}, the horizon"
+        return f"at most {self.horizon}, the horizon"
+
+
+def batch_of_inputs(
+    inputs: Sequence[SeriesInput],
+    horizon: int,
+    policy: DataPolicy,
+    *,
+    is_to_be_cut: bool = False,
+) -> SeriesBatch:
     """Make series of inline ones.
+
+    Args:
+        is_to_be_cut: a series may then end before what is known ahead covers the horizon.
 
     Raises:
         BadData: a target is empty.
@@ -47,9 +80,10 @@ def batch_of_inputs(inputs: Sequence[SeriesInput], horizon: int, policy: DataPol
     read: list[Series] = []
     warnings: list[str] = []
     budget = policy.max_points
+    ahead = Ahead.of(horizon, is_to_be_cut=is_to_be_cut)
     for index, sent in enumerate(inputs):
         item_id = sent.item_id if sent.item_id is not None else str(index)
-        series, missing = _series(sent, item_id, f"/inputs/{index}", horizon, budget)
+        series, missing = _series(sent, item_id, f"/inputs/{index}", ahead, budget)
         budget -= series.target.size
         check_budget(budget, policy)
         read.append(series)
@@ -88,18 +122,20 @@ def _check_unique(series: Sequence[Series]) -> None:
 
 
 def _series(
-    sent: SeriesInput, item_id: str, pointer: str, horizon: int, most: int
+    sent: SeriesInput, item_id: str, pointer: str, ahead: Ahead, most: int
 ) -> tuple[Series, int]:
     """Read one series, and count the timestamps its grid misses."""
     target, has_channels = _target(sent.target, f"{pointer}/target", item_id)
     axis = _axis(sent, target.shape[1], pointer, most)
-    check_horizon(axis, horizon, f"{pointer}/start" if sent.start else f"{pointer}/timestamps")
+    check_horizon(
+        axis, ahead.horizon, f"{pointer}/start" if sent.start else f"{pointer}/timestamps"
+    )
     past = {
         name: axis.spread(_past(name, values, target.shape[1], pointer))
         for name, values in sent.past_covariates.items()
     }
     future = {
-        name: _future(name, values, horizon, past.get(name), pointer)
+        name: _future(name, values, ahead, past.get(name), pointer)
         for name, values in sent.future_covariates.items()
     }
     series = Series(
@@ -166,7 +202,7 @@ def _past(name: str, values: Any, expected: int, pointer: str) -> CovariateArray
 
 
 def _future(
-    name: str, values: Any, horizon: int, past: CovariateArray | None, pointer: str
+    name: str, values: Any, ahead: Ahead, past: CovariateArray | None, pointer: str
 ) -> CovariateArray:
     where = member(pointer, "future_covariates", name)
     array = covariate_array(values, where)
@@ -174,11 +210,12 @@ def _future(
         raise InvalidRequest.field(
             where, f"send the past values of covariate {name!r} under past_covariates"
         )
-    if len(array) != horizon:
+    if not ahead.is_covered_by(len(array)):
         raise InvalidRequest.field(
-            where,
-            f"covariate {name!r} has {len(array)} future values; expected {horizon}, the horizon",
+            where, f"covariate {name!r} has {len(array)} future values; expected {ahead}"
         )
+    if not values:
+        return past[:0]
     if None in values:
         raise InvalidRequest.field(
             member(where, values.index(None)), "a covariate known ahead needs a value at each step"

@@ -11,7 +11,7 @@ from forecast.core.errors import BadData, FieldError, InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
 from forecast.data.frames import covariate_column, number_column, text_column, time_column
-from forecast.data.inputs import SeriesBatch, check_budget, check_series_count, gap_warnings
+from forecast.data.inputs import Ahead, SeriesBatch, check_budget, check_series_count, gap_warnings
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
 from forecast.data.time_axis import TimeAxis, axis_from_times, check_horizon, frequency
@@ -45,9 +45,17 @@ class _Item:
 
 
 def batch_of_table(
-    frame: pd.DataFrame, schema: TableSchema, horizon: int, policy: DataPolicy
+    frame: pd.DataFrame,
+    schema: TableSchema,
+    horizon: int,
+    policy: DataPolicy,
+    *,
+    is_to_be_cut: bool = False,
 ) -> SeriesBatch:
     """Make series of a table.
+
+    Args:
+        is_to_be_cut: an item may then end before what is known ahead covers the horizon.
 
     Raises:
         BadData: an item has no observed target.
@@ -65,8 +73,9 @@ def batch_of_table(
     read: list[Series] = []
     warnings = [f"not in the schema, so not used: {', '.join(unused)}"] if unused else []
     budget = policy.max_points
+    ahead = Ahead.of(horizon, is_to_be_cut=is_to_be_cut)
     for item in _split(table, codes, ids, known_ahead=bool(schema.future_covariates)):
-        series, missing = _series(table, item, schema, horizon, freqs, budget)
+        series, missing = _series(table, item, schema, ahead, freqs, budget)
         budget -= series.target.size
         check_budget(budget, policy)
         warnings += gap_warnings(item.item_id, missing)
@@ -154,15 +163,15 @@ def _series(
     table: _Table,
     item: _Item,
     schema: TableSchema,
-    horizon: int,
+    ahead: Ahead,
     freqs: "_Frequencies",
     most: int,
 ) -> tuple[Series, int]:
     begin, end = item.rows.start, item.rows.start + item.past_rows
     past, future = slice(begin, end), slice(end, item.rows.stop)
-    axis = _axis(table, item, freqs, horizon, most)
+    axis = _axis(table, item, freqs, ahead.horizon, most)
     if schema.future_covariates:
-        _check_future(table, item, axis, future, horizon)
+        _check_future(table, item, axis, future, ahead)
     series = Series(
         target=axis.spread(table.targets[:, past]),
         item_id=item.item_id,
@@ -220,18 +229,18 @@ class _Frequencies:
         return self._last
 
 
-def _check_future(table: _Table, item: _Item, axis: TimeAxis, future: slice, horizon: int) -> None:
+def _check_future(table: _Table, item: _Item, axis: TimeAxis, future: slice, ahead: Ahead) -> None:
     """Refuse rows that do not cover the horizon, step by step, with every value."""
     count = future.stop - future.start
     where = "/schema/future_covariates"
-    if count != horizon:
+    if not ahead.is_covered_by(count):
         raise InvalidRequest.field(
             where,
             f"series {item.item_id!r} has {count} rows after its last observed target;"
-            f" expected {horizon}, the horizon",
+            f" expected {ahead}",
         )
     if table.times is not None and axis.start is not None and axis.freq is not None:
-        expected = axis.freq.timestamps(axis.start, horizon, skip=axis.length)
+        expected = axis.freq.timestamps(axis.start, count, skip=axis.length)
         wrong = table.times[future] != expected
         if wrong.any():
             raise InvalidRequest.field(

@@ -117,7 +117,10 @@ class RequestReader:
             check_series_count(len(inputs), self.policy)
         request = validated(ForecastRequest, document)
         task = task_of(request.parameters, spec, default_horizon)
-        batch = batch_of_inputs(request.inputs, task.horizon, self.policy)
+        is_to_be_cut = request.parameters.as_of is not None
+        batch = batch_of_inputs(
+            request.inputs, task.horizon, self.policy, is_to_be_cut=is_to_be_cut
+        )
         return self._finished(batch, task, request.parameters, Shape.NATIVE)
 
     def _read_upload(
@@ -139,7 +142,8 @@ class RequestReader:
         default_horizon: int | None,
     ) -> InferenceRequest:
         task = task_of(parameters, spec, default_horizon)
-        batch = batch_of_table(frame, schema, task.horizon, self.policy)
+        is_to_be_cut = parameters.as_of is not None
+        batch = batch_of_table(frame, schema, task.horizon, self.policy, is_to_be_cut=is_to_be_cut)
         return self._finished(batch, task, parameters, Shape.TABLE)
 
     def _finished(

@@ -93,6 +93,35 @@ def test_a_covariate_that_was_missing_is_refused_where_it_is_to_be_known_ahead()
         native(series={"past_covariates": past}, as_of="2020-01-06")
 
 
+@pytest.mark.parametrize("ahead", [{"promo": []}, {"promo": [7]}, {"promo": [7, 8, 9]}])
+def test_what_is_known_ahead_need_not_go_on_after_a_series_that_is_cut(ahead):
+    sent = {"future_covariates": ahead}
+    (series,) = native(as_of="2020-01-07", series=sent).series
+    np.testing.assert_array_equal(series.future_covariates["promo"], [1, 0, 1])
+    if len(ahead["promo"]) < 3:
+        with pytest.raises(InvalidRequest, match="expected 3, the horizon"):
+            native(series=sent)
+        with pytest.raises(InvalidRequest, match="no value . steps after 2020-01-09"):
+            native(as_of="2020-01-09", series=sent | {"future_covariates": {"promo": []}})
+    with pytest.raises(InvalidRequest, match="expected at most 3"):
+        native(as_of="2020-01-07", series={"future_covariates": {"promo": [1, 2, 3, 4]}})
+
+
+def test_the_same_is_true_of_categories_and_of_tables():
+    kind = ["a", "b"] * 5
+    past = {"past_covariates": {"kind": kind}, "future_covariates": {"kind": []}}
+    (series,) = native(as_of="2020-01-07", series=past).series
+    np.testing.assert_array_equal(series.future_covariates["kind"], ["b", "a", "b"])
+
+    data = {"day": DAYS, "sales": list(range(10)), "promo": [day % 2 for day in range(10)]}
+    schema = {"timestamp": "day", "target": "sales", "future_covariates": ["promo"]}
+    document = {"data": data, "schema": schema}
+    (series,) = read(document | {"parameters": {"horizon": 3, "as_of": "2020-01-07"}}).series
+    np.testing.assert_array_equal(series.future_covariates["promo"], [1, 0, 1])
+    with pytest.raises(InvalidRequest, match="expected 3, the horizon"):
+        read(document | {"parameters": {"horizon": 3}})
+
+
 @pytest.mark.parametrize("moment", ["2020-01-06T00:00:00Z", "2020-01-06T02:00:00+02:00"])
 def test_a_time_with_an_offset_counts_in_utc(moment):
     assert native(as_of=moment, series={"start": "2020-01-01T00:00:00Z"}).series[0].length == 6
