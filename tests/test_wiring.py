@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from forecast import wiring
 from forecast.models import MODEL_REGISTRY
 from forecast.serving.channel import RemoteHost
 from forecast.serving.children import ChildHost
 from forecast.serving.inline import InlineHost
 from forecast.settings import Settings
+from forecast.wiring import hosts
+from forecast.wiring.shared import operator_config
 
 CHRONOS = replace(MODEL_REGISTRY["chronos"], max_replicas=8)
 
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    monkeypatch.setattr(wiring, "has_gpu", lambda: False)
+    monkeypatch.setattr(hosts, "has_gpu", lambda: False)
 
 
 def settings(tmp_path, **changes: object) -> Settings:
@@ -28,7 +29,7 @@ def settings(tmp_path, **changes: object) -> Settings:
 def test_a_model_lives_where_the_settings_say(tmp_path):
     chosen = settings(tmp_path, inline=("statistical",), hosts={"chronos": "http://elsewhere:1"})
     kinds = {
-        model_id: type(wiring._host(spec, chosen, {})) for model_id, spec in MODEL_REGISTRY.items()
+        model_id: type(hosts.host_of(spec, chosen, {})) for model_id, spec in MODEL_REGISTRY.items()
     }
     assert kinds["statistical"] is InlineHost
     assert kinds["chronos"] is RemoteHost
@@ -39,35 +40,35 @@ def test_a_child_gets_the_interpreter_the_home_and_its_share_of_the_cores(tmp_pa
     chosen = settings(
         Path("relative"), python={"chronos": Path("/opt/py")}, model_replicas={"chronos": 2}
     )
-    options = wiring._child_options(CHRONOS, chosen, {"PATH": "/bin"})
+    options = hosts._child_options(CHRONOS, chosen, {"PATH": "/bin"})
     assert (options.python, options.replicas) == ("/opt/py", 2)
-    assert options.threads == max(1, wiring.cores() // 2)
+    assert options.threads == max(1, hosts.cores() // 2)
     assert options.environment["PATH"] == "/bin"
     assert options.environment["FORECAST_HOME"] == str(Path("relative").absolute())
-    other = wiring._child_options(MODEL_REGISTRY["prophet"], chosen, {})
+    other = hosts._child_options(MODEL_REGISTRY["prophet"], chosen, {})
     assert (other.python, other.replicas) == (sys.executable, 1)
 
 
 @pytest.mark.parametrize(("cores", "replicas"), [(1, 1), (2, 2), (4, 4), (64, 4)])
 def test_by_default_a_core_is_a_replica_up_to_four(tmp_path, no_gpu, cores, replicas):
-    assert wiring.replicas_of(CHRONOS, settings(tmp_path), cores) == replicas
+    assert hosts.replicas_of(CHRONOS, settings(tmp_path), cores) == replicas
 
 
 def test_on_a_gpu_one_process_holds_the_model(tmp_path, monkeypatch):
-    monkeypatch.setattr(wiring, "has_gpu", lambda: True)
-    assert wiring.replicas_of(CHRONOS, settings(tmp_path), 16) == 1
-    assert wiring.replicas_of(CHRONOS, settings(tmp_path, replicas=3), 16) == 3
+    monkeypatch.setattr(hosts, "has_gpu", lambda: True)
+    assert hosts.replicas_of(CHRONOS, settings(tmp_path), 16) == 1
+    assert hosts.replicas_of(CHRONOS, settings(tmp_path, replicas=3), 16) == 3
 
 
 def test_what_a_model_asks_for_counts_over_what_all_do(tmp_path):
     chosen = settings(tmp_path, replicas=3, model_replicas={"chronos": 5})
-    assert wiring.replicas_of(CHRONOS, chosen, 2) == 5
-    assert wiring.replicas_of(MODEL_REGISTRY["timesfm25"], chosen, 2) == 3
+    assert hosts.replicas_of(CHRONOS, chosen, 2) == 5
+    assert hosts.replicas_of(MODEL_REGISTRY["timesfm25"], chosen, 2) == 3
 
 
 def test_what_only_the_operator_sets_reaches_its_model_and_no_other(tmp_path):
     chosen = settings(tmp_path, timegpt_api_key="nixak-of-the-test")
-    given = wiring._operator_config(MODEL_REGISTRY["timegpt"], chosen)
+    given = operator_config(MODEL_REGISTRY["timegpt"], chosen)
     assert list(given) == ["api_key"]
     assert given["api_key"].get_secret_value() == "nixak-of-the-test"
-    assert wiring._operator_config(MODEL_REGISTRY["chronos"], chosen) == {}
+    assert operator_config(MODEL_REGISTRY["chronos"], chosen) == {}

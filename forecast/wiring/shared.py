@@ -1,0 +1,113 @@
+"""What a gateway, a host and a worker all build from the settings."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from forecast.data.policy import DataPolicy
+from forecast.models import MODEL_REGISTRY
+from forecast.models.spec import ModelSpec
+from forecast.settings import Settings
+from forecast.store.config import StoreConfig
+from forecast.store.hub import HubSettings
+from forecast.store.remotes import RemoteOptions, remotes_of
+from forecast.store.sources import SourceResolver
+from forecast.store.sync import StoreSync
+from forecast.store.versions import ModelStore
+
+
+def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse names that there are not.
+
+    Raises:
+        ValueError: names them, and what there is.
+    """
+    there = list(known)
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise ValueError(
+            f"{what} names {', '.join(unknown)}, which is not served; there are {', '.join(there)}"
+        )
+
+
+def data_policy(settings: Settings) -> DataPolicy:
+    """Say what callers' data may be, and where it may lie."""
+    return DataPolicy(
+        data_roots=settings.data_folders,
+        allow_private_networks=settings.allow_private_urls,
+        object_store_prefixes=settings.object_store_prefixes,
+        max_url_bytes=settings.max_url_bytes,
+        url_timeout_s=settings.url_timeout_s,
+        max_file_bytes=settings.max_file_bytes,
+        max_series=settings.max_series,
+        max_points=settings.max_points,
+        default_timeout_s=settings.timeout_s,
+        max_timeout_s=settings.max_timeout_s,
+    )
+
+
+def store_of(settings: Settings) -> ModelStore:
+    """Build the store; nothing is read yet.
+
+    Raises:
+        ValueError: a setting of the store is wrong.
+    """
+    config = StoreConfig.read(settings.store_file, settings.store, root=settings.models_folder)
+    return ModelStore(config)
+
+
+def sync_of(settings: Settings, store: ModelStore) -> StoreSync:
+    """Build the copies of the store elsewhere, if there are any.
+
+    Raises:
+        ValueError: what the storage backend needs is not set.
+    """
+    options = RemoteOptions(
+        backend=settings.storage_backend,
+        repos=settings.model_repos,
+        hub=hub_of(settings),
+        mlflow_uri=settings.mlflow_tracking_uri,
+        staging=settings.cache / "incoming",
+    )
+    return StoreSync(store, remotes_of(store, options, MODEL_REGISTRY))
+
+
+def hub_of(settings: Settings) -> HubSettings:
+    """Say how the hub is reached."""
+    token = settings.hf_token
+    return HubSettings(
+        endpoint=settings.hf_endpoint,
+        token=token.get_secret_value() if token else None,
+        offline=settings.hf_offline,
+        cache=settings.hf_cache,
+    )
+
+
+def sources_of(settings: Settings, store: ModelStore) -> SourceResolver:
+    """Build what turns the source of weights into a folder."""
+    return SourceResolver(
+        local_roots=settings.local_folders,
+        cache=settings.cache,
+        hub=hub_of(settings),
+        mlflow_tracking_uri=settings.mlflow_tracking_uri,
+        store=store,
+    )
+
+
+def operator_config(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
+    """Collect what only the operator sets of a model: the setting `<model_id>_<field>` of each."""
+    found = {
+        name: getattr(settings, f"{spec.model_id}_{name}") for name in spec.config.operator_fields
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def interpreter_of(spec: ModelSpec, settings: Settings) -> Path:
+    """Find the Python of a model: the one set, its environment's, or this process's own."""
+    if chosen := settings.python.get(spec.model_id):
+        return chosen
+    if spec.environment == "shared":
+        return Path(sys.executable)
+    shared = Path(sys.prefix).resolve()
+    return shared.with_name(f"{shared.name}-{spec.environment}") / "bin" / "python"

@@ -1,0 +1,71 @@
+"""The jobs of a gateway: who takes them in, who works on them, and who hears of a new version."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from forecast.api.alias_routes import Versions
+from forecast.api.health import ReadyCheck, check_of_jobs, check_of_store
+from forecast.api.training_routes import Training
+from forecast.settings import Settings
+from forecast.training.datasets import DatasetOptions, Datasets
+from forecast.training.defaults import DefaultDataset
+from forecast.training.jobs import Jobs, JobsOptions
+from forecast.wiring.shared import data_policy, store_of
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingParts:
+    """What a gateway has besides its hosts.
+
+    Attributes:
+        checks: what must be ready before work is sent here.
+    """
+
+    training: Training
+    versions: Versions
+    checks: Mapping[str, ReadyCheck]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start them; in the end, close them."""
+        await self.training.jobs.start()
+        try:
+            yield
+        finally:
+            await self.training.jobs.close()
+
+
+def training_parts(settings: Settings, environment: Mapping[str, str]) -> TrainingParts:
+    """Build them; nothing is read or begun yet.
+
+    Raises:
+        ValueError: a setting is wrong; says which.
+    """
+    store = store_of(settings)
+    jobs = Jobs(_jobs_options(settings))
+    policy = data_policy(settings)
+    datasets = Datasets(
+        DatasetOptions(
+            settings.datasets_folder, settings.max_datasets, settings.max_datasets_bytes
+        ),
+        policy,
+    )
+    default = DefaultDataset.of(settings.default_dataset, settings.default_dataset_schema)
+    checks = {"store": check_of_store(settings.models_folder), "jobs": check_of_jobs(jobs)}
+    return TrainingParts(
+        training=Training(jobs, policy, datasets, default, settings.accept_licenses),
+        versions=Versions(store),
+        checks=checks,
+    )
+
+
+def _jobs_options(settings: Settings) -> JobsOptions:
+    return JobsOptions(
+        folder=settings.jobs_folder,
+        database_url=settings.jobs_database,
+        at_once=settings.training_jobs * max(1, settings.workers),
+        max_waiting=settings.training_queue,
+        kept=settings.jobs_kept,
+        lost_s=settings.worker_lost_s,
+    )

@@ -1,0 +1,94 @@
+"""The worker, and what it does with each kind of job."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import psutil
+from pydantic import SecretStr
+
+from forecast.machine import set_library_variables
+from forecast.models.spec import ModelSpec
+from forecast.settings import Settings
+from forecast.store.sync import StoreSync
+from forecast.training.backtest import run_backtest
+from forecast.training.fits import Fits
+from forecast.training.limits import ChildLimits
+from forecast.training.process import ProcessOptions
+from forecast.training.records import JobKind
+from forecast.training.snapshots import run_training
+from forecast.training.worker import Worker, WorkerOptions
+from forecast.training.working import Kinds
+from forecast.wiring.hosts import child_environment
+from forecast.wiring.shared import interpreter_of, operator_config, sources_of, store_of, sync_of
+
+_MEMORY_SHARE = 0.9
+
+
+def worker_of(settings: Settings, environment: Mapping[str, str]) -> Worker:
+    """Build a worker; nothing is connected or begun yet.
+
+    Args:
+        environment: of this process; the processes that learn get it too.
+
+    Raises:
+        ValueError: a setting is wrong; says which.
+    """
+    options = WorkerOptions(
+        folder=settings.jobs_folder,
+        database_url=settings.jobs_database,
+        name=settings.worker_id or "0",
+        at_once=settings.training_jobs,
+        limit_s=settings.training_limit_s,
+        max_attempts=settings.training_attempts,
+        lost_s=settings.worker_lost_s,
+    )
+    return Worker(options, kinds_of(settings, environment))
+
+
+def kinds_of(settings: Settings, environment: Mapping[str, str]) -> Kinds:
+    """Say what does each kind of job."""
+    store = store_of(settings)
+    sync = sync_of(settings, store)
+    process = partial(_process, settings, _variables(settings, environment))
+    fits = Fits(store, sources_of(settings, store), process)
+    copies = None if settings.storage_backend == "local" else partial(_copied, sync)
+    return {
+        JobKind.TRAINING: partial(run_training, fits=fits, sync=copies),
+        JobKind.BACKTEST: partial(run_backtest, fits=fits, sync=sync),
+    }
+
+
+def _variables(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    variables = child_environment(settings, environment)
+    set_library_variables(variables, settings.training_threads)
+    return variables
+
+
+def _process(settings: Settings, variables: Mapping[str, str], spec: ModelSpec) -> ProcessOptions:
+    secrets = operator_config(spec, settings)
+    return ProcessOptions(
+        python=interpreter_of(spec, settings),
+        environment=variables,
+        operator_config={
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in secrets.items()
+        },
+        limits=ChildLimits(
+            cancel_s=settings.training_cancel_s, memory_bytes=_memory_bytes(settings)
+        ),
+    )
+
+
+def _memory_bytes(settings: Settings) -> int:
+    """Share the machine's memory between the jobs that run at a time."""
+    whole = int(psutil.virtual_memory().total * _MEMORY_SHARE)
+    return settings.training_memory_bytes or whole // settings.training_jobs
+
+
+def _copied(sync: StoreSync, model_id: str, names: Sequence[str]) -> list[str]:
+    """Copy versions elsewhere, and say what could not be."""
+    failed: dict[str, str] = {}
+    for name in names:
+        failed |= sync.upload(model_id, name).failed
+    failed |= sync.push_aliases(model_id).failed
+    return [f"{name} was not copied: {why}" for name, why in failed.items()]
