@@ -12,13 +12,14 @@ from forecast.api.events import EVENT_STREAM, EventStreams
 from forecast.api.openapi import problems
 from forecast.api.responses import json_response
 from forecast.api.schemas import JobDocument, JobResultDocument, JobsDocument
+from forecast.api.training_routes import IdempotencyKey
 from forecast.core.errors import NotFound
+from forecast.training.backtest_results import TABLE
 from forecast.training.job_folders import RESULT
 from forecast.training.jobs import Jobs
 from forecast.training.records import Job, JobFilter, JobKind, JobState
 
 PARQUET = "application/vnd.apache.parquet"
-TABLE = "result.parquet"
 LONGEST_LOG = 1 << 20
 MOST_JOBS = 500  # a page
 
@@ -51,7 +52,9 @@ def job_router(jobs: Jobs, streams: EventStreams) -> APIRouter:
 
 
 def _add_looks(router: APIRouter, jobs: Jobs, streams: EventStreams) -> None:
-    @router.get("", operation_id="jobs", response_model=JobsDocument, responses=problems(401, 422))
+    @router.get(
+        "", operation_id="jobs", response_model=JobsDocument, responses=problems(401, 422, 503)
+    )
     async def newest_first(
         request: Request,
         model_id: ModelId = None,
@@ -74,7 +77,7 @@ def _add_looks(router: APIRouter, jobs: Jobs, streams: EventStreams) -> None:
         "/{job_id}",
         operation_id="job",
         response_model=JobDocument,
-        responses=problems(401, 404, 422),
+        responses=problems(401, 404, 422, 503),
     )
     async def one(job_id: JobId) -> Response:
         """Show a job: its state, its last progress, what it has done, why it failed."""
@@ -103,7 +106,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         "/{job_id}/log",
         operation_id="job_log",
         response_class=Response,
-        responses={200: _LOG, **problems(401, 404, 422)},
+        responses={200: _LOG, **problems(401, 404, 422, 503)},
     )
     async def log(job_id: JobId, last: LogBytes = 65_536) -> Response:
         """Show the end of what the processes of a job have printed."""
@@ -113,7 +116,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         "/{job_id}/result",
         operation_id="job_result",
         response_model=JobResultDocument,
-        responses={200: _RESULT, **problems(401, 404, 422)},
+        responses={200: _RESULT, **problems(401, 404, 422, 503)},
     )
     async def result(job_id: JobId, accept: Accept = "") -> Response:
         """Show what a job made; of a backtest also each forecast, as Parquet."""
@@ -143,9 +146,11 @@ def _add_changes(router: APIRouter, jobs: Jobs) -> None:
         response_model=JobDocument,
         responses=problems(401, 404, 409, 422, 429, 503, 507),
     )
-    async def retry(request: Request, job_id: JobId) -> Response:
+    async def retry(
+        request: Request, job_id: JobId, idempotency_key: IdempotencyKey = None
+    ) -> Response:
         """Start a job that failed or was cancelled again, as a new job that skips what is done."""
-        job = await jobs.retry(job_id)
+        job = await jobs.retry(job_id, idempotency_key=idempotency_key)
         response = _described(job, 202)
         parent = request.url.path.removesuffix(f"/{job_id}/retry")
         response.headers["Location"] = f"{parent}/{job.id}"
