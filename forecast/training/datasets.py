@@ -175,8 +175,7 @@ class Datasets:
             NotFound: there is none of this name.
             Conflict: its file is not what was put there.
         """
-        dataset = self.get(name)
-        body = self._body(dataset)
+        dataset, body = self._whole(name)
         roles = schema or dataset.schema_
         frame = read_frame(body, dataset.format, self._policy, text_columns(roles))
         return frame, roles, dataset
@@ -236,14 +235,22 @@ class Datasets:
         except (OSError, ValidationError):
             return None
 
-    def _body(self, dataset: Dataset) -> bytes:
-        """Read the file; where another was put in its place meanwhile, it is gone."""
+    def _whole(self, name: str) -> tuple[Dataset, bytes]:
+        """Read a record and its file; both anew where they were replaced in between."""
+        while True:
+            dataset = self.get(name)
+            body = self._body(dataset)
+            if body is not None:
+                return dataset, body
+            if self.get(name).sha256 == dataset.sha256:
+                raise Conflict(
+                    f"the file of dataset {name!r} is not what was put there; put it once more"
+                )
+
+    def _body(self, dataset: Dataset) -> bytes | None:
+        """Read the file; None where it is gone or is not what the record says."""
         try:
             body = (self._folder(dataset.name) / dataset.file).read_bytes()
         except OSError:
-            body = b""
-        if hashlib.sha256(body).hexdigest() != dataset.sha256:
-            raise Conflict(
-                f"the file of dataset {dataset.name!r} is not what was put there; put it once more"
-            )
-        return body
+            return None
+        return body if hashlib.sha256(body).hexdigest() == dataset.sha256 else None
