@@ -30,9 +30,12 @@ def environment_file() -> dict[str, str]:
 
 
 def test_there_is_the_gateway_and_one_service_for_each_model():
-    assert set(SERVICES) == {"gateway", *get_available_models()}
+    assert set(SERVICES) == {"gateway", "worker", *get_available_models()}
     assert "profiles" not in SERVICES["gateway"]
     assert all(SERVICES[model_id]["profiles"] == ["models"] for model_id in get_available_models())
+    assert SERVICES["worker"]["profiles"] == ["workers"]
+    assert SERVICES["worker"]["image"] == SERVICES["gateway"]["image"]
+    assert SERVICES["worker"]["volumes"] == SERVICES["gateway"]["volumes"]
 
 
 @pytest.mark.parametrize("model_id", get_available_models())
