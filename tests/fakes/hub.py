@@ -44,6 +44,7 @@ class Repository:
         status: answer every request with this HTTP status instead; None to work.
         corrupt: flip a byte of every file sent, while the headers tell the truth.
         damaged: files of which a byte is flipped.
+        nonsense: answer a commit with an object that says nothing, and commit nothing.
     """
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Repository:
     status: int | None = None
     corrupt: bool = False
     damaged: set[str] = field(default_factory=set)
+    nonsense: bool = False
 
     def files(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
         commit = self.refs.get(revision, revision)
@@ -251,6 +253,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, b"", {})
 
     def _commit(self, repository: Repository, branch: str, body: bytes) -> None:
+        if repository.nonsense:
+            return self._send_json({})
         lines = [json.loads(line) for line in body.splitlines()]
         found = repository.files(branch)
         if found is None:
