@@ -1,9 +1,16 @@
 """What is here, for who has no key and for who has one."""
 
+import httpx2
 import pytest
 
+from forecast.api.alias_routes import Versions
+from forecast.api.app import create_app
+from forecast.api.options import ApiOptions
 from forecast.core.errors import HostUnavailable
-from tests.api.serving import client_of, failing, replying, status_answer
+from forecast.store.config import StoreConfig
+from forecast.store.versions import ModelStore
+from tests.api.serving import OPTIONS, client_of, failing, replying, running, status_answer
+from tests.api.training_parts import training_in
 
 
 @pytest.fixture
@@ -27,6 +34,18 @@ def test_the_root_links_to_paths_that_answer(client):
 def test_info_tells_the_limits_that_are_enforced(client):
     limits = client.get("/info").json()["limits"]
     assert limits == {"max_body_bytes": 4096, "max_queue": 7}
+
+
+def test_info_names_training_and_versions_only_where_they_are(client, tmp_path):
+    assert "yearly snapshots" not in client.get("/info").json()["features"]
+    hosts = {"one": replying("one", status_answer("ready"))}
+    versions = Versions(ModelStore(StoreConfig(root=tmp_path)))
+    app = create_app(
+        hosts, ApiOptions(**OPTIONS), training=training_in(tmp_path), versions=versions
+    )
+    with running(app) as url:
+        features = httpx2.get(f"{url}/info").json()["features"]
+    assert {"yearly snapshots", "backtests", "forecasts as of a date"} <= set(features)
 
 
 def test_the_registry_lists_what_the_contract_names(client):

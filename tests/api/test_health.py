@@ -2,10 +2,26 @@
 
 import asyncio
 
-from forecast.api import states
+import httpx2
+
+from forecast.api import health, states
+from forecast.api.app import create_app
+from forecast.api.health import check_of_jobs, check_of_store
+from forecast.api.options import ApiOptions
 from forecast.core.errors import HostUnavailable
 from forecast.serving.hosts import Answer
-from tests.api.serving import ScriptedHost, client_of, failing, replying, status_answer
+from forecast.training import worker_rows
+from forecast.training.database import clock, engine_of
+from tests.api.serving import (
+    OPTIONS,
+    ScriptedHost,
+    client_of,
+    failing,
+    replying,
+    running,
+    status_answer,
+)
+from tests.api.training_parts import training_in
 
 
 def ready(model_id):
@@ -92,3 +108,55 @@ def test_ready_gives_a_reason_for_every_check_that_fails():
     assert document["checks"]["model:one"] == {"ok": True, "reason": None}
     assert document["checks"]["model:two"] == {"ok": False, "reason": "uninitialized (not loaded)"}
     assert "error (the disk is full)" in document["detail"]
+
+
+def readiness(**checks) -> httpx2.Response:
+    app = create_app({"one": ready("one")}, ApiOptions(**OPTIONS), checks=checks)
+    with running(app) as url:
+        return httpx2.get(f"{url}/health/ready", timeout=20)
+
+
+def test_ready_looks_at_database_worker_and_store(tmp_path):
+    jobs = training_in(tmp_path).jobs
+    checks = {"jobs": check_of_jobs(jobs), "store": check_of_store(tmp_path / "models")}
+    found = readiness(**checks)
+    assert found.status_code == 503
+    assert found.json()["checks"] == {
+        "accepting": {"ok": True, "reason": None},
+        "database": {"ok": True, "reason": None},
+        "worker": {"ok": False, "reason": "no worker is alive"},
+        "store": {"ok": True, "reason": None},
+    }
+    assert list((tmp_path / "models").iterdir()) == []
+
+    engine = engine_of(f"sqlite:///{tmp_path / 'jobs.db'}")
+    with engine.begin() as connection:
+        worker = worker_rows.WorkerRow("w/0/1", "0", "here", 1)
+        worker_rows.arrive(connection, worker, clock(engine))
+    engine.dispose()
+    assert readiness(**checks).status_code == 200
+
+
+def test_a_database_that_is_away_and_a_store_that_is_no_folder_are_named(tmp_path):
+    (tmp_path / "models").write_text("a file")
+    away = training_in(tmp_path, database_url="postgresql://nobody@127.0.0.1:1/none").jobs
+    found = readiness(jobs=check_of_jobs(away), store=check_of_store(tmp_path / "models"))
+    checks = found.json()["checks"]
+    assert "does not answer" in checks["database"]["reason"]
+    assert checks["worker"]["reason"] == "not known without the database"
+    assert "cannot be written" in checks["store"]["reason"]
+    assert str(tmp_path) not in found.text
+
+
+def test_a_check_that_hangs_or_fails_is_one_that_is_not_ready(monkeypatch):
+    monkeypatch.setattr(health, "_PATIENCE_S", 0.05)
+
+    async def hang():
+        await asyncio.Event().wait()
+
+    async def fail():
+        raise HostUnavailable("it is away")
+
+    checks = readiness(slow=hang, broken=fail).json()["checks"]
+    assert "no answer within" in checks["slow"]["reason"]
+    assert checks["broken"]["reason"] == "it is away"

@@ -175,9 +175,20 @@ def test_a_page_of_a_known_origin_may_call_and_read_errors(hosts):
             },
         )
         assert preflight.status_code == 200
+        for method, header in (("PUT", "idempotency-key"), ("DELETE", "last-event-id")):
+            preflight = client.options(
+                "/forecast/v1/toy/aliases/current",
+                headers={
+                    "Origin": "https://app.example",
+                    "Access-Control-Request-Method": method,
+                    "Access-Control-Request-Headers": header,
+                },
+            )
+            assert preflight.status_code == 200
         refused = client.get("/nothing", headers={"Origin": "https://app.example"})
         assert refused.headers["access-control-allow-origin"] == "https://app.example"
-        assert "X-Request-ID" in refused.headers["access-control-expose-headers"]
+        exposed = refused.headers["access-control-expose-headers"].split(", ")
+        assert {"X-Request-ID", "Location"} <= set(exposed)
         other = client.get("/health/live", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
 
