@@ -1,6 +1,7 @@
 """Names that mean a version and change at once, with who changed them, when and why."""
 
 import json
+import logging
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from forecast.core.state import in_utc
 from forecast.store.alias_log import AliasChange, AliasLog, How
 from forecast.store.layout import Layout
 from forecast.store.names import CURRENT, checked_alias
+
+log = logging.getLogger(__name__)
 
 MAX_ALIASES, MAX_WHO, MAX_WHY = 100, 100, 1000
 
@@ -114,14 +117,20 @@ class Aliases:
         return {*meanings.values(), *(target for target in targets if target)}
 
     def refresh_views(self) -> None:
-        """Bring `aliases.json` and `current` up to date; under the lock of the writers."""
+        """Bring `aliases.json` and `current` up to date; under the lock of the writers.
+
+        Where the disk does not take them, the next writer brings them.
+        """
         meanings = self.all()
         views = {
             "aliases.json": json.dumps(meanings, indent=2) if meanings else None,
             CURRENT: meanings.get(CURRENT),
         }
-        for name, text in views.items():
-            _show(self._layout.root / name, text)
+        try:
+            for name, text in views.items():
+                _show(self._layout.root / name, text)
+        except OSError as error:
+            log.warning("%s: aliases cannot be shown: %s", self._layout.model_id, error.strerror)
 
     def _stack(self, alias: str) -> list[str | None]:
         """What the alias meant, with every rollback taken back."""

@@ -1,7 +1,7 @@
 """What a model's store holds: the reading side, which takes no lock."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -86,17 +86,13 @@ class Catalog:
         contents = self._layout.config.verify_on_load
         return self._read(kind, name, aliases, contents=contents)
 
-    def good(self, version: Version, aliases: Mapping[str, str]) -> Version | None:
-        """Verify a version of a list; None, and a line in the log, where it is damaged."""
+    def good(self, kind: Kind, name: str, aliases: Mapping[str, str]) -> Version | None:
+        """Find a version that is as it was written; a damaged one is none, and is logged."""
         try:
-            return self.find(version.kind, version.name, aliases)
+            return self.find(kind, name, aliases)
         except VersionDamaged as error:
             log.warning("%s: passed over: %s", self._layout.model_id, error)
             return None
-
-    def first_good(self, versions: Iterable[Version], aliases: Mapping[str, str]) -> Version | None:
-        """Verify one after the other until one is good."""
-        return next(filter(None, (self.good(one, aliases) for one in versions)), None)
 
     def _read(
         self, kind: Kind, name: str, aliases: Mapping[str, str], *, contents: bool

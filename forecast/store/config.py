@@ -3,14 +3,22 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
 _FOLDERS = ("versions_folder", "snapshots_folder", "checkpoints_folder", "backups_folder")
 _TAKEN = {"aliases.json", "aliases.log", "current", "local"}
+
+
+def _none(value: object) -> object:
+    """Read how a variable of the environment says that there is no limit."""
+    return None if isinstance(value, str) and value.lower() in ("", "none", "null") else value
+
+
+Limit = Annotated[int | None, BeforeValidator(_none)]
 
 
 class StoreConfig(BaseModel):
@@ -35,9 +43,9 @@ class StoreConfig(BaseModel):
 
     root: Path
     version_format: Literal["date", "number"] = "date"
-    max_versions: int | None = Field(10, ge=1)
-    max_snapshots: int | None = Field(None, ge=1)
-    keep_best_by: str | None = Field(None, min_length=1)
+    max_versions: Limit = Field(10, ge=1)
+    max_snapshots: Limit = Field(None, ge=1)
+    keep_best_by: Annotated[str | None, BeforeValidator(_none)] = None
     lower_is_better: bool = True
     max_checkpoints: int = Field(3, ge=1)
     max_runs: int = Field(20, ge=1)

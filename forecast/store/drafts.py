@@ -1,5 +1,6 @@
 """Folders that are written before they are published, and what is left of killed writers."""
 
+import logging
 import os
 import shutil
 import uuid
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from forecast.core.atomic import discard, taken, taken_at_once
 from forecast.store.layout import Layout, explained
+
+log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
 
@@ -34,7 +37,20 @@ def drafting(layout: Layout) -> Iterator[Path]:
 
 
 def sweep(layout: Layout) -> None:
-    """Remove the drafts of dead processes, and what was to be removed already."""
+    """Remove the drafts of dead processes, and what was put away; what cannot be, stays."""
+    try:
+        _sweep(layout)
+    except OSError as error:
+        log.warning("the store of %s cannot be swept: %s", layout.model_id, error.strerror)
+
+
+def put_away(path: Path, layout: Layout) -> None:
+    """Take a folder out of sight at once; `sweep` deletes it."""
+    layout.trash.mkdir(parents=True, exist_ok=True)
+    path.rename(layout.trash / uuid.uuid4().hex)
+
+
+def _sweep(layout: Layout) -> None:
     for lock in layout.drafts.glob(f"*{_LOCK}"):
         handle = taken_at_once(lock)
         if handle is not None:
@@ -43,9 +59,3 @@ def sweep(layout: Layout) -> None:
             os.close(handle)
     for folder in layout.trash.glob("*"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def put_away(path: Path, layout: Layout) -> None:
-    """Take a folder out of sight at once; `sweep` deletes it."""
-    layout.trash.mkdir(parents=True, exist_ok=True)
-    path.rename(layout.trash / uuid.uuid4().hex)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from forecast.core.atomic import write_text
+from forecast.core.atomic import sync_all, write_text
 from forecast.core.errors import InvalidRequest, VersionDamaged
 from forecast.core.state import FORMAT_VERSION, MIGRATIONS, Migration, ModelMetadata, migrated
 from forecast.store.checkpoint import file_digest
@@ -57,7 +57,7 @@ class Manifest(BaseModel):
 
 
 def write_manifest(folder: Path, metadata: ModelMetadata) -> Manifest:
-    """Hash what a folder holds and write that down; the files must be on the disk already.
+    """Wait until what a folder holds is on the disk, hash it and write that down.
 
     Raises:
         InvalidRequest: it is empty, or holds something that is no file.
@@ -65,6 +65,7 @@ def write_manifest(folder: Path, metadata: ModelMetadata) -> Manifest:
     names = _names_below(folder)
     if not names:
         raise InvalidRequest("a version needs files; this one has none")
+    sync_all(folder)
     files = {
         name: FileEntry(sha256=file_digest(folder / name), size=(folder / name).stat().st_size)
         for name in names
@@ -96,6 +97,15 @@ def read_manifest(folder: Path) -> Manifest | None:
         return load_manifest(folder)
     except VersionDamaged:
         return None
+
+
+def is_of_later_format(folder: Path) -> bool:
+    """Whether a later program wrote a folder, so that this one cannot judge it."""
+    try:
+        document: Any = from_json((folder / MANIFEST).read_bytes())
+        return bool(document["format_version"] > FORMAT_VERSION)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def verify(folder: Path, *, contents: bool = True) -> Manifest:

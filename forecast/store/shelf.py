@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forecast.core.atomic import discard, sync_all
+from forecast.core.atomic import discard
 from forecast.core.errors import Conflict, InvalidRequest, VersionDamaged, VersionNotFound
 from forecast.core.state import ModelMetadata, TrainingState
 from forecast.store import checkpoint_states, drafts, names
@@ -17,7 +17,7 @@ from forecast.store.aliases import Aliases
 from forecast.store.catalog import Catalog, Version
 from forecast.store.holds import Hold, unused
 from forecast.store.layout import Kind, Layout, explained
-from forecast.store.manifest import read_manifest, verify, write_manifest
+from forecast.store.manifest import is_of_later_format, read_manifest, verify, write_manifest
 from forecast.store.retention import superfluous, superfluous_snapshots
 from forecast.store.snapshots import end_of_day, newest_first
 
@@ -87,7 +87,6 @@ class ModelShelf:
         _check(metadata, self.model_id)
         kind, name = metadata.kind, metadata.version
         with explained():
-            sync_all(draft)
             manifest = write_manifest(draft, metadata)
         target = self._layout.folder(kind) / name
         with self._layout.writing():
@@ -180,8 +179,7 @@ class ModelShelf:
 
     def snapshot(self, cutoff: date) -> Version | None:
         """Find the snapshot of a date; None where there is none that is good."""
-        name = names.snapshot_name(cutoff)
-        return self._first_good(one for one in self.snapshots() if one.name == name)
+        return self._catalog.good("snapshot", names.snapshot_name(cutoff), self.aliases.all())
 
     def newest_before(self, moment: datetime | np.datetime64) -> Version | None:
         """Find the version or snapshot of the newest cutoff at or before a moment.
@@ -265,7 +263,9 @@ class ModelShelf:
         return VersionNotFound(f"{self.model_id} has no version {missing}; there are {known}")
 
     def _first_good(self, versions: Iterable[Version]) -> Version | None:
-        return self._catalog.first_good(versions, self.aliases.all())
+        aliases = self.aliases.all()
+        good = (self._catalog.good(one.kind, one.name, aliases) for one in versions)
+        return next(filter(None, good), None)
 
     def _older_than(self, kind: Kind, name: str) -> str | None:
         """Name the next good one; of a version whose manifest cannot be read, the newest."""
@@ -297,9 +297,11 @@ def _age(metadata: ModelMetadata) -> tuple[datetime, str]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a name is taken by a version that is as it was written."""
+    """Whether a name is taken by a version that is as it was written, or may be."""
     if not path.is_dir():
         return False
+    if is_of_later_format(path):
+        return True
     try:
         return bool(verify(path).files)
     except VersionDamaged as error:
