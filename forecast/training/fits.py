@@ -3,46 +3,29 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 from forecast.core.atomic import discard, taken_at_once
-from forecast.core.errors import Conflict, DeadlinePassed, LooksAhead
-from forecast.core.state import ModelMetadata, in_utc
+from forecast.core.errors import DeadlinePassed, LooksAhead
+from forecast.core.state import in_utc
 from forecast.core.types import Series
 from forecast.models.base.training import TrainingRecord
 from forecast.models.spec import ModelSpec
-from forecast.store.names import snapshot_name
 from forecast.store.sources import SourceResolver
-from forecast.store.versions import ModelShelf, ModelStore, Version
+from forecast.store.versions import ModelShelf, ModelStore
 from forecast.training.child import ORDER
 from forecast.training.child_process import run_child
 from forecast.training.context import JobContext, Stopped, WorkFailed
 from forecast.training.fit_requests import FitRequest, Prepared, prepared, training_record
 from forecast.training.fitting_action import TRAIN, VALIDATION, Order
 from forecast.training.process import ProcessOptions
+from forecast.training.publishing import Trained, found_there, published
 from forecast.training.records import JobProgress, WindowResult
 from forecast.training.scoring_action import HELD_OUT, ScoreOrder
 from forecast.training.series_files import write_series
 
 _ASKS_EVERY_S = 0.5
-_PROPOSALS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a fit that is not published left in its folder.
-
-    Attributes:
-        prepared: what it saw, and up to when.
-        seconds: that it took.
-    """
-
-    metrics: dict[str, float]
-    record: TrainingRecord
-    prepared: Prepared
-    seconds: float
 
 
 class Fits:
@@ -77,10 +60,10 @@ class Fits:
         shelf = self.store.model(request.spec.model_id)
         run = fit.run(request.window)
         with _alone(shelf.checkpoints(run) / ".lock", context):
-            if (there := _there(request, fit, shelf, context)) is None:
+            if (there := found_there(request, fit, shelf, context)) is None:
                 with self._start_held(request, shelf), shelf.drafting() as draft:
                     trained = self._train(request, fit, context, (draft, shelf.checkpoints(run)))
-                    there = _published(request, trained, shelf, context, draft)
+                    there = published(request, trained, shelf, context, draft)
             shelf.forget_checkpoints(run)
         return there
 
@@ -129,19 +112,9 @@ class Fits:
         """Run the child; what it may see is all that is written for it."""
         target, checkpoints = places
         began = time.monotonic()
-        order = Order(
-            model_id=request.spec.model_id,
-            config=_alone_unless_asked(request) | dict(request.config),
-            weights=fit.weights.path.absolute() if fit.weights else None,
-            target=target.absolute(),
-            checkpoints=checkpoints.absolute() if checkpoints else None,
-            kept_checkpoints=self.store.config.max_checkpoints,
-            data_reference=request.data_reference,
-        )
         with _work_folder(context, request.window) as folder:
-            write_series(folder / TRAIN, fit.split.train)
-            write_series(folder / VALIDATION, fit.split.validation)
-            (folder / ORDER).write_text(order.model_dump_json())
+            kept = self.store.config.max_checkpoints
+            write_order(folder, fit, order_of(request, fit, target, checkpoints, kept))
             report = _Reports(request, context)
             report(JobProgress(phase="starting"))
             done = run_child(
@@ -167,6 +140,28 @@ class Fits:
             yield
         finally:
             hold.release()
+
+
+def order_of(
+    request: FitRequest, fit: Prepared, target: Path, checkpoints: Path | None, kept: int
+) -> Order:
+    """Say what a child is to do; nothing of the data is in it."""
+    return Order(
+        model_id=request.spec.model_id,
+        config=_alone_unless_asked(request) | dict(request.config),
+        weights=fit.weights.path.absolute() if fit.weights else None,
+        target=target.absolute(),
+        checkpoints=checkpoints.absolute() if checkpoints else None,
+        kept_checkpoints=kept,
+        data_reference=request.data_reference,
+    )
+
+
+def write_order(folder: Path, fit: Prepared, order: Order) -> None:
+    """Write all that a child gets: an order, and series that were cut."""
+    write_series(folder / TRAIN, fit.split.train)
+    write_series(folder / VALIDATION, fit.split.validation)
+    (folder / ORDER).write_text(order.model_dump_json())
 
 
 def _alone_unless_asked(request: FitRequest) -> dict[str, None]:
@@ -198,98 +193,6 @@ class _Reports:
             return None
         left = self._request.windows - self._request.number
         return eta_s + left * (time.monotonic() - self._began + eta_s)
-
-
-def _there(
-    request: FitRequest, fit: Prepared, shelf: ModelShelf, context: JobContext
-) -> WindowResult | None:
-    """Find what a fit would make; None where it is to be made."""
-    hashes = {"config_sha256": fit.config_sha256, "data_sha256": fit.data_sha256}
-    if request.snapshot is None:
-        found = shelf.find_equal(**hashes)
-    else:
-        found = shelf.snapshot(request.snapshot)
-    if found is None:
-        return None
-    is_ours = found.metadata.job_id == context.job_id  # published, and then the worker was killed
-    if request.overwrite and not is_ours:
-        return None
-    return WindowResult(
-        window=request.window,
-        state="trained" if is_ours else "skipped",
-        version=found.name,
-        cutoff=found.cutoff,
-        metrics=found.metadata.metrics,
-        detail=_differences(found, hashes),
-    )
-
-
-def _differences(found: Version, hashes: Mapping[str, str]) -> str | None:
-    names = {"config_sha256": "configuration", "data_sha256": "data"}
-    differ = [what for name, what in names.items() if getattr(found.metadata, name) != hashes[name]]
-    if not differ:
-        return None
-    return f"it is there already, of another {' and '.join(differ)}; overwrite trains it anew"
-
-
-def _published(
-    request: FitRequest, trained: Trained, shelf: ModelShelf, context: JobContext, draft: Path
-) -> WindowResult:
-    context.report(
-        JobProgress(phase="publishing", window=request.window, window_number=request.number)
-    )
-    version = _publish(request, trained, shelf, context, draft)
-    return WindowResult(
-        window=request.window,
-        state="trained",
-        version=version.name,
-        cutoff=version.cutoff,
-        metrics=version.metadata.metrics,
-        seconds=round(trained.seconds, 3),
-        detail="; ".join(trained.prepared.notes) or None,
-    )
-
-
-def _publish(
-    request: FitRequest, trained: Trained, shelf: ModelShelf, context: JobContext, draft: Path
-) -> Version:
-    """Publish a draft; a name that somebody took meanwhile is exchanged for another."""
-    for _ in range(_PROPOSALS):
-        name = _name(request, trained.prepared, shelf)
-        metadata = _metadata(request, trained, context, name)
-        if request.snapshot is not None:
-            return shelf.publish(draft, metadata, overwrite=request.overwrite)
-        with suppress(Conflict):
-            return shelf.publish(draft, metadata)
-    raise Conflict("many versions are published at this moment; train again")
-
-
-def _name(request: FitRequest, fit: Prepared, shelf: ModelShelf) -> str:
-    if request.snapshot is not None:
-        return snapshot_name(request.snapshot)
-    return shelf.propose(config_sha256=fit.config_sha256, data_sha256=fit.data_sha256)
-
-
-def _metadata(
-    request: FitRequest, trained: Trained, context: JobContext, name: str
-) -> ModelMetadata:
-    record, fit = trained.record, trained.prepared
-    return ModelMetadata(
-        model_id=request.spec.model_id,
-        version=name,
-        kind="version" if request.snapshot is None else "snapshot",
-        trained_at=record.finished_at,
-        cutoff=fit.cutoff,
-        metrics=trained.metrics,
-        item_ids=tuple(dict.fromkeys(record.item_ids)),
-        num_points=sum(int(one.target.size) for one in fit.split.train),
-        data_reference=request.data_reference,
-        data_sha256=fit.data_sha256,
-        config_sha256=fit.config_sha256,
-        source=fit.weights.source if fit.weights else None,
-        git_commit=record.git_commit,
-        job_id=context.job_id,
-    )
 
 
 def _checked_record(folder: Path, fit: Prepared) -> TrainingRecord:
