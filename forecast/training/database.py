@@ -1,5 +1,6 @@
 """The database of the jobs: DBOS's queue and steps, and beside them our tables."""
 
+import time
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any
@@ -10,6 +11,7 @@ from dbos import DBOS
 from forecast.core.atomic import locked
 
 _LOCK_WAIT_S = 30
+_LOCK_PAUSE_S = 0.2
 _CREATE, _SUBMIT = 7_305_001, 7_305_002  # numbers of our advisory locks
 
 METADATA = sa.MetaData()
@@ -105,14 +107,17 @@ def prepare(engine: sa.Engine, url: str) -> None:
         with locked(file.with_name(f"{file.name}.lock")):
             _create(engine, url)
         return
-    with engine.connect() as connection:
+    # No transaction may be open meanwhile, nor a statement wait: DBOS makes indexes concurrently,
+    # which waits for all that run.
+    with engine.connect() as plain:
+        connection = plain.execution_options(isolation_level="AUTOCOMMIT")
         key = {"key": _CREATE}
-        connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), key)
+        while not connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), key).scalar():
+            time.sleep(_LOCK_PAUSE_S)
         try:
             _create(engine, url)
         finally:
             connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), key)
-            connection.commit()
 
 
 def _create(engine: sa.Engine, url: str) -> None:

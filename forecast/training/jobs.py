@@ -19,7 +19,7 @@ from forecast.core.types import Series
 from forecast.training import event_rows, job_folders, job_rows
 from forecast.training.database import clock, engine_of, one_at_a_time, prepare
 from forecast.training.job_rows import NewJob
-from forecast.training.plans import BacktestPlan, TrainingPlan, read_plan, write_plan
+from forecast.training.plans import BacktestPlan, TrainingPlan, write_plan
 from forecast.training.queue import client_of, enqueue
 from forecast.training.records import Job, JobEvent, JobFilter, JobState
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RETRY_AFTER_S = 60.0
+_NO_JOB = "there is no job of this id; GET /forecast/v1/jobs lists them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,27 +124,31 @@ class Jobs:
             return earlier
         return await self._begin(job, lambda folder: write_plan(folder, plan, series))
 
-    async def retry(self, job_id: str) -> Job:
+    async def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
         """Do again what a job that failed or was cancelled was to do, as a new job.
 
         Raises:
+            InvalidRequest: the key came before with another request.
             NotFound: there is none of this id.
             Conflict: it has not failed.
             QueueFull: too many wait already.
         """
         old = await self.get(job_id)
         if old.state not in (JobState.FAILED, JobState.CANCELLED):
-            raise Conflict(f"the job is {old.state}; only one that failed or was cancelled can be"
-                           " tried again")  # fmt: skip
-        source = self._folder(job_id)
-        plan = await asyncio.to_thread(read_plan, source)
+            raise Conflict(
+                f"the job is {old.state}; only one that failed or was cancelled can be tried again"
+            )
         job = NewJob(
             id=job_folders.new_id(old.kind),
             kind=old.kind,
             model_id=old.model_id,
+            idempotency_key=_digest(idempotency_key),
+            body_sha256=_digest(f"retry {job_id}"),
             retry_of=job_id,
-            warnings=plan.warnings,
         )
+        if earlier := await self._of_key(job):
+            return earlier
+        source = self._folder(job_id)
         return await self._begin(job, lambda folder: job_folders.copy_plan(source, folder))
 
     # What callers ask
@@ -154,6 +159,7 @@ class Jobs:
         Raises:
             NotFound: there is none of this id.
         """
+        _check_id(job_id)
         return _found(await self._ask(lambda connection: job_rows.find(connection, job_id)))
 
     async def list(self, wanted: JobFilter) -> list[Job]:
@@ -167,6 +173,7 @@ class Jobs:
             NotFound: there is none of this id.
             Conflict: it is over.
         """
+        _check_id(job_id)
         job = _found(
             await self._change(lambda connection: job_rows.ask_to_cancel(connection, job_id))
         )
@@ -344,7 +351,12 @@ def _digest(key: str | None) -> str | None:
     return None if key is None else hashlib.sha256(key.encode()).hexdigest()
 
 
+def _check_id(text: str) -> None:
+    if not job_folders.is_id(text):
+        raise NotFound(_NO_JOB)
+
+
 def _found(job: Job | None) -> Job:
     if job is None:
-        raise NotFound("there is no job of this id; GET /forecast/v1/jobs lists them")
+        raise NotFound(_NO_JOB)
     return job

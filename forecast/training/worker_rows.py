@@ -136,13 +136,9 @@ def finish(connection: sa.Connection, job_id: str, worker_id: str, outcome: JobO
     """Write down how a job ended; False where it is not the worker's."""
     of_job = sa.select(JOBS.c.outcome).where(JOBS.c.id == job_id)
     before = json.loads(connection.execute(of_job).scalar() or "{}")
-    whole = outcome.model_copy(
-        update={
-            "windows": outcome.windows or before.get("windows", ()),
-            "warnings": tuple(dict.fromkeys([*before.get("warnings", ()), *outcome.warnings])),
-        }
-    )
-    whole = JobOutcome.model_validate(whole.model_dump())
+    warnings = dict.fromkeys([*before.get("warnings", ()), *outcome.warnings])
+    kept = {"windows": before.get("windows", ())} if not outcome.windows else {}
+    whole = JobOutcome.model_validate(outcome.model_dump() | kept | {"warnings": tuple(warnings)})
     changed = _own(job_id, worker_id).values(**outcome_changes(whole))
     if not connection.execute(changed).rowcount:
         return False
