@@ -95,6 +95,15 @@ class Dataset(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude=hidden)
 
 
+def check_name(name: str) -> None:
+    """Refuse what is no name of a dataset."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest.field(
+            "/dataset",
+            "a name has up to 63 of a-z, 0-9, - and _, and begins with a letter or digit",
+        )
+
+
 class Datasets:
     """The datasets of a deployment. Safe to use from several threads and processes."""
 
@@ -181,11 +190,7 @@ class Datasets:
         return frame, roles, dataset
 
     def _folder(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise InvalidRequest.field(
-                "/dataset",
-                "a name has up to 63 of a-z, 0-9, - and _, and begins with a letter or digit",
-            )
+        check_name(name)
         return self._options.folder / name
 
     def _described(self, name: str, sent: SentFile, schema: TableSchema) -> Dataset:

@@ -18,7 +18,7 @@ from forecast.data.tables import TableSchema
 from forecast.data.uploads import Part, read_parts
 from forecast.data.validation import WireModel, member, validated
 from forecast.models.spec import Capabilities
-from forecast.training.datasets import Datasets, SentFile
+from forecast.training.datasets import Datasets, SentFile, check_name
 from forecast.training.request_fields import (
     DatasetData,
     InlineData,
@@ -157,7 +157,7 @@ def read_learning_upload(
         ),
         schema=validated(TableSchema, parts["schema"].json(), "/schema"),
         parameters=parameters,
-        dataset=_text(parts["dataset"]) if "dataset" in parts else None,
+        dataset=_name(parts["dataset"]) if "dataset" in parts else None,
     )
 
 
@@ -178,8 +178,10 @@ def reference_of(source: str) -> str:
     return source.partition("?")[0][:1024]
 
 
-def _text(part: Part) -> str:
-    return bytes(part.body).decode("utf-8", "replace").strip().strip('"')
+def _name(part: Part) -> str:
+    name = bytes(part.body).decode("utf-8", "replace").strip().strip('"')
+    check_name(name)
+    return name
 
 
 def _of_batch(batch: SeriesBatch, reference: str | None = None) -> LearningData:
