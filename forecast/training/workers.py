@@ -1,0 +1,101 @@
+"""The workers that a gateway runs: child processes, started again when they end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersOptions:
+    """How the workers of a gateway are run.
+
+    Attributes:
+        command: starts a worker, given `--id <name>`; it ends when its standard input does.
+        count: of workers; 0 where they run elsewhere.
+        name: what their names begin with.
+        environment: of the workers, whole.
+        stop_s: how long a worker may take to hand its jobs over before it is killed.
+        restart_pause_s: before the first restart; doubles up to `longest_pause_s`, and starts
+            over once a worker has lived that long.
+    """
+
+    command: Sequence[str]
+    count: int = 1
+    name: str = "gateway"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_s: float = 15.0
+    restart_pause_s: float = 0.5
+    longest_pause_s: float = 30.0
+
+
+class WorkerSupervisor:
+    """Keeps workers running from `start` to `close`; they end with the gateway, however it ends."""
+
+    def __init__(self, options: WorkersOptions) -> None:
+        """Remember how; nothing is started."""
+        self._options = options
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that run."""
+        return [one.pid for one in self._processes.values() if one.returncode is None]
+
+    async def start(self) -> None:
+        """Start the workers, without waiting until they are ready."""
+        self._tasks = [
+            asyncio.create_task(self._keep_running(slot)) for slot in range(self._options.count)
+        ]
+
+    async def close(self) -> None:
+        """End the workers; their jobs go on when there are workers again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_running(self, slot: int) -> None:
+        pause = self._options.restart_pause_s
+        while True:
+            started = time.monotonic()
+            how = await self._run_once(slot)
+            if time.monotonic() - started > self._options.longest_pause_s:
+                pause = self._options.restart_pause_s
+            log.error("worker %s %s; restart in %.1f s", self._name(slot), how, pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._options.longest_pause_s)
+
+    async def _run_once(self, slot: int) -> str:
+        """Run a worker until it ends or this task is cancelled, and say how it ended."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._options.command,
+                "--id",
+                self._name(slot),
+                stdin=asyncio.subprocess.PIPE,
+                env=dict(self._options.environment),
+            )
+        except OSError as error:
+            return f"could not be started: {error.strerror}"
+        self._processes[slot] = process
+        try:
+            return f"ended with status {await process.wait()}"
+        finally:
+            await self._end(process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), self._options.stop_s)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    def _name(self, slot: int) -> str:
+        return f"{self._options.name}-{slot}"
