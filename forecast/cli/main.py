@@ -10,6 +10,7 @@ from forecast import __version__
 VERBS = {
     "serve": ("forecast.main", "the gateway: every model behind one address"),
     "worker": ("forecast.worker", "a worker: trains and backtests, here or on another machine"),
+    "sync": ("forecast.cli.sync", "copies versions to the hub or MLflow, and from there"),
     "host": ("forecast.host", "the host of one model: forecast host chronos --port 8002"),
 }
 
