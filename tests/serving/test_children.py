@@ -17,6 +17,7 @@ from forecast.models import MODEL_REGISTRY
 from forecast.serving.children import ChildHost
 from forecast.serving.hosts import Answer, Call, Operation
 from forecast.serving.supervisor import ChildOptions
+from tests.serving.stored import filled
 
 PATIENCE_S = 90.0
 BODY = json.dumps(
@@ -180,6 +181,7 @@ from forecast.models import MODEL_REGISTRY
 from forecast.serving.children import ChildHost
 from forecast.serving.hosts import Call, Operation
 from forecast.serving.supervisor import ChildOptions
+from tests.serving.stored import filled
 
 async def main():
     host = ChildHost(
@@ -209,3 +211,27 @@ def test_children_end_when_their_gateway_is_killed(tmp_path):
         assert is_running(pid)
         gateway.kill()
         asyncio.run(eventually(lambda: not is_running(pid)))
+
+
+def test_each_replica_finds_the_version_of_a_date_by_itself(tmp_path):
+    store = filled(tmp_path)
+    series = {"target": list(range(60)), "start": "2020-12-01", "freq": "D"}
+    parameters = {"horizon": 2, "as_of": "2020-12-31", "strict": False}
+    body = json.dumps({"inputs": [series], "parameters": parameters}).encode()
+    sha256 = store.model("lstm").get("snapshot_2020-12-31").sha256
+
+    async def live() -> None:
+        async with running("lstm", options(tmp_path, replicas=2)) as host:
+            answer = await call(host, "initialization", b'{"backend": "cpu"}')
+            assert answer.status == 200, answer.body
+            table = Call(Operation.INFERENCE, body, accept="text/csv")
+            for child in host.children:
+                answer = await child.channel.forward(table)
+                assert answer.status == 200, answer.body
+                assert answer.headers["X-Forecast-Version"] == "snapshot_2020-12-31"
+                assert answer.headers["X-Forecast-Cutoff"] == "2020-12-31"
+                assert answer.headers["X-Forecast-SHA256"] == sha256
+            plain = await call(host, "inference", BODY)
+            assert json.loads(plain.body)["model"]["version"] == "v1.0"
+
+    asyncio.run(live())
