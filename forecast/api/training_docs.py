@@ -19,8 +19,14 @@ from forecast.training.request_fields import (
 Schema = dict[str, Any]
 
 _PROBLEMS = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 501, 502, 503, 507)
+_SCHEMAS = "#/components/schemas"
 _JSON_PARTS: Schema = {
     name: {"contentType": "application/json"} for name in ("schema", "parameters")
+}
+
+_NEW_DATASET: Schema = {
+    "description": "The name is new.",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DatasetDocument"}}},
 }
 
 
@@ -47,7 +53,7 @@ def dataset_docs() -> Schema:
     table = {"schema": _ref(DatasetTable), "examples": examples.DATASETS}
     content = {"application/json": table, **_form(_ref(DatasetForm))}
     return {
-        "responses": problems(400, 401, 409, 413, 415, 422, 503, 507),
+        "responses": {201: _NEW_DATASET, **problems(400, 401, 409, 413, 415, 422, 503, 507)},
         "openapi_extra": {"requestBody": {"required": True, "content": content}},
     }
 
@@ -73,4 +79,4 @@ def _form(schema: Schema) -> Schema:
 def _ref(shape: type[BaseModel], model_id: str | None = None) -> Schema:
     """Point at a shape; at that of one model, where its configuration is part of it."""
     name = shape.__name__ if model_id is None else f"{model_id}_{shape.__name__}"
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": f"{_SCHEMAS}/{name}"}
