@@ -31,11 +31,13 @@ class Active:
 
     Attributes:
         version: their name in the store; None where they are from elsewhere.
-        cutoff: of what they have seen; None where it is not known.
+        cutoff: of what they were trained on here; None where it is not known.
+        base: what that training started from; None for nothing, or where the store knows.
     """
 
     version: str | None
     cutoff: np.datetime64 | None
+    base: str | None = None
 
 
 def choose(wanted: Wanted, spec: ModelSpec, shelf: ModelShelf | None, active: Active) -> Choice:
@@ -59,9 +61,7 @@ def choose(wanted: Wanted, spec: ModelSpec, shelf: ModelShelf | None, active: Ac
         pointer = "/parameters/version" if wanted.version else AS_OF
         hint = _hint(wanted, spec)
         raise LooksAhead.field(pointer, f"{warnings[0]}; {hint}, or send strict: false")
-    if version is not None:
-        warnings += _origin(wanted.as_of, version)
-    return Choice(version, warnings)
+    return Choice(version, warnings or _origin(wanted.as_of, version, active))
 
 
 def _fitted_to_each_request(wanted: Wanted, spec: ModelSpec) -> Choice:
@@ -117,12 +117,13 @@ def _hint(wanted: Wanted, spec: ModelSpec) -> str:
     return f"train a snapshot with a cutoff at or before {shown(wanted.as_of)}"
 
 
-def _origin(as_of: np.datetime64, version: Version) -> tuple[str, ...]:
+def _origin(as_of: np.datetime64, version: Version | None, active: Active) -> tuple[str, ...]:
     """Say that training started from weights of unknown age."""
-    source = version.metadata.source
-    if source is None or source.startswith("store:"):
+    base = active.base if version is None else version.metadata.source
+    if base is None or base.startswith("store:"):
         return ()
+    name = _name_of(active) if version is None else f"version {version.name}"
     return (
-        f"version {version.name} was trained on nothing after its cutoff, but from {source}, which"
-        f" may have seen what came after {shown(as_of)}",
+        f"{name} was trained on nothing after its cutoff, but from {base}, which may have seen"
+        f" what came after {shown(as_of)}",
     )

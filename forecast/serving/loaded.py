@@ -15,6 +15,7 @@ import numpy as np
 
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.data.as_of import moment_of
+from forecast.models.base.config import TrainingMode
 from forecast.models.base.model import BaseTimeSeriesModel, BatchKey
 from forecast.models.spec import ModelSpec
 from forecast.serving.batching import Batcher, Outcome
@@ -104,6 +105,15 @@ class LoadedModel:
         version, training = self.weights.version, self.model.training_
         told = version.cutoff if version else training.cutoff if training else None
         return None if told is None else moment_of(told)
+
+    @property
+    def base(self) -> str | None:
+        """What the training of the weights started from, in words; None where that was nothing."""
+        if self.weights.version is not None:
+            return self.weights.version.metadata.source
+        training = self.model.training_
+        is_tuned = training is not None and training.mode is TrainingMode.FINE_TUNE
+        return "other weights" if is_tuned else None
 
     @property
     def version(self) -> str | None:

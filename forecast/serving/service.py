@@ -208,7 +208,7 @@ class ModelService:
             LooksAhead: it has seen what came after that date, or may have.
         """
         active = self.active()
-        known = Active(active.version, active.cutoff)
+        known = Active(active.version, active.cutoff, active.base)
         choice = choose(wanted, self.spec, self._loader.shelf, known)
         if choice.version and active.weights.is_of(choice.version):
             return replace(choice, version=None)

@@ -246,6 +246,25 @@ def test_the_record_of_a_training_tells_the_cutoff_of_weights_outside_the_store(
     assert "until 2020-02-29T00:00:00, after as_of, 2020-02-28" in problem["detail"]
 
 
+def test_weights_outside_the_store_that_were_tuned_from_others_say_so(tmp_path):
+    chosen = {"device": "cpu", "context_length": 8, "horizon": 3, "hidden_dim": 2, "max_epochs": 1}
+    lstm = MODEL_REGISTRY["lstm"].model_class()
+    days = {"start": np.datetime64("2020-01-01T00:00:00"), "freq": Frequency.parse("D")}
+    data = [Series(np.sin(np.arange(60.0))[None, :], **days)]
+    lstm(MODEL_REGISTRY["lstm"].config(**chosen)).fit(data).save_model(tmp_path / "base")
+    tuned = lstm.load_model(tmp_path / "base", training_mode="fine_tune").fit(data)
+    tuned.save_model(tmp_path / "tuned")
+    with client_of({"lstm": host_of(None, tmp_path)}) as client:
+        initialize(client, source="local:tuned")
+        found = answered(client, as_of="2020-03-31", strict=True)
+        assert found["warnings"] == [
+            "the loaded model was trained on nothing after its cutoff, but"
+            " from other weights, which may have seen what came after 2020-03-31"
+        ]
+        initialize(client, source="local:base")
+        assert answered(client, as_of="2020-03-31", strict=True)["warnings"] == []
+
+
 def test_training_from_weights_of_unknown_age_is_said(tmp_path):
     store = store_in(tmp_path)
     cutoff = datetime(2020, 12, 31, 23, 59, 59, tzinfo=UTC)
