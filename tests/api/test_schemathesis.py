@@ -1,5 +1,8 @@
 """Requests made from our own document: never a 5xx, and every answer as the document says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import httpx2
 import pytest
 import schemathesis
@@ -14,7 +17,12 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from forecast.core.state import ModelMetadata
 from forecast.settings import Settings
+from forecast.store.config import StoreConfig
+from forecast.store.versions import ModelStore
+from forecast.training import worker_rows
+from forecast.training.database import clock, engine_of, prepare
 from forecast.wiring import gateway_app
 from tests.api.serving import AUTH, KEY, running
 
@@ -43,24 +51,67 @@ OPERATIONS = [
     ("POST", "/forecast/v1/statistical/initialization"),
     ("POST", "/forecast/v1/statistical/shutdown"),
     ("POST", "/forecast/v1/statistical/training"),
+    ("POST", "/forecast/v1/statistical/backtest"),
+    ("GET", "/forecast/v1/statistical/versions"),
+    ("GET", "/forecast/v1/statistical/versions/{name}"),
+    ("GET", "/forecast/v1/statistical/snapshots"),
+    ("GET", "/forecast/v1/statistical/aliases"),
+    ("GET", "/forecast/v1/statistical/aliases/{alias}"),
+    ("PUT", "/forecast/v1/statistical/aliases/{alias}"),
+    ("DELETE", "/forecast/v1/statistical/aliases/{alias}"),
+    ("GET", "/forecast/v1/statistical/aliases/{alias}/history"),
+    ("POST", "/train/statistical"),
+    ("GET", "/forecast/v1/datasets"),
+    ("GET", "/forecast/v1/datasets/{name}"),
+    ("PUT", "/forecast/v1/datasets/{name}"),
+    ("DELETE", "/forecast/v1/datasets/{name}"),
     ("GET", "/forecast/v1/jobs"),
     ("GET", "/forecast/v1/jobs/{job_id}"),
-    ("POST", "/forecast/v1/jobs/{job_id}/cancel"),
+    ("GET", "/forecast/v1/jobs/{job_id}/events"),
+    ("GET", "/forecast/v1/jobs/{job_id}/log"),
     ("GET", "/forecast/v1/jobs/{job_id}/result"),
+    ("POST", "/forecast/v1/jobs/{job_id}/cancel"),
+    ("POST", "/forecast/v1/jobs/{job_id}/retry"),
 ]
-WITH_BODY = 100  # requests of each mode; a route without a body has but one request to make
+WITH_BODY = 100  # requests of each mode
+WITH_PARAMETERS = 20
+WITHOUT = 2  # a route without either has but one request to make
 
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory):
     """The document of a gateway that holds the statistical models."""
     home = tmp_path_factory.mktemp("home")
-    chosen = Settings(home=home, api_key=KEY, inline=("all",), models=("statistical",))
-    with running(gateway_app(chosen, {})) as url:
+    chosen = Settings(
+        home=home,
+        api_key=KEY,
+        inline=("all",),
+        models=("statistical",),
+        workers=0,
+        worker_lost_s=3600,
+    )
+    with running(gateway_app(chosen, {})) as url, ready_to_work(chosen):
         # With a default horizon, what is made up gets as far as a forecast more often.
         first = f"{url}/forecast/v1/statistical/initialization"
         assert httpx2.post(first, json={"horizon_len": 3}, headers=AUTH, timeout=60).is_success
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+
+@contextmanager
+def ready_to_work(chosen: Settings) -> Iterator[None]:
+    """Have a worker that lives and does nothing, so that all jobs wait; and a stored version."""
+    shelf = ModelStore(StoreConfig(root=chosen.models_folder)).model("statistical")
+    with shelf.drafting() as draft:
+        (draft / "config.json").write_text("{}")
+        shelf.publish(draft, ModelMetadata(model_id="statistical", version="v1.0"))
+    shelf.aliases.set("current", "v1.0", who="a test", why="to have one")
+    engine = engine_of(chosen.jobs_database)
+    prepare(engine, chosen.jobs_database)
+    with engine.begin() as connection:
+        worker = worker_rows.WorkerRow("w/0/1", "0", "here", 1)
+        worker_rows.arrive(connection, worker, clock(engine))
+    yield
+    engine.dispose()
 
 
 def test_every_operation_is_tried(document):
@@ -76,12 +127,13 @@ def test_every_operation_is_tried(document):
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_the_gateway_keeps_to_its_document(document, method, path, mode):
     operation = document[path][method]
-    if mode is GenerationMode.NEGATIVE and not operation.body:
+    if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
         return  # nothing that could be wrong
+    examples = WITH_BODY if operation.body else WITH_PARAMETERS if operation.query else WITHOUT
 
     @seed(7)
     @settings(
-        max_examples=WITH_BODY if operation.body else 2,
+        max_examples=examples,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
