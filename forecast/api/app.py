@@ -35,8 +35,11 @@ _COMPRESSION_LEVEL = 4  # half the time of the highest, for a twentieth more byt
 _EXPOSED_HEADERS = (
     "Location",
     "Retry-After",
+    "X-Forecast-Cutoff",
     "X-Forecast-Model",
+    "X-Forecast-SHA256",
     "X-Forecast-Skipped",
+    "X-Forecast-Version",
     "X-Process-Time",
     "X-Request-ID",
 )
