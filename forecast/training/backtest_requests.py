@@ -8,7 +8,6 @@ from forecast.data.inputs import check_series_count
 from forecast.data.tasks import DEFAULT_LEVELS, checked_levels
 from forecast.data.validation import validated
 from forecast.models.base.checks import check_training_series
-from forecast.models.base.config import TrainingMode
 from forecast.models.spec import ModelSpec
 from forecast.serving.initialization import checked_config
 from forecast.training.backtest_windows import Window, windows_of
@@ -24,6 +23,7 @@ from forecast.training.request_data import (
     DataReader,
     LearningData,
     LearningUpload,
+    errors_of_upload,
     read_learning_upload,
     shape_of,
 )
@@ -55,10 +55,10 @@ class BacktestReader:
         """
         if body.is_form:
             upload = read_learning_upload(body.content, body.content_type, self.data.policy)
-            fields = validated(BacktestFields, upload.parameters, "/parameters")
-            plan = self._plan(fields, spec)
-            data = self.data.sent(upload.file, upload.schema)
-            return _finished(plan, spec, data, upload if upload.dataset is not None else None)
+            with errors_of_upload():
+                plan = self._plan(validated(BacktestFields, upload.parameters), spec)
+                data = self.data.sent(upload.file, upload.schema)
+                return _finished(plan, spec, data, upload)
         document = body.document()
         if isinstance(inputs := document.get("inputs"), list):
             check_series_count(len(inputs), self.data.policy)
@@ -110,9 +110,7 @@ def _config(request: BacktestFields, spec: ModelSpec) -> dict[str, Any]:
         checked_config(spec.config, sent, "/config")
         return sent
     sent.setdefault("horizon", request.horizon)
-    config = training_config(spec, sent)
-    if getattr(config, "training_mode", None) is TrainingMode.FINE_TUNE:
-        starting_weights(_source(request), config, spec)
+    starting_weights(_source(request), training_config(spec, sent), spec)
     return sent
 
 

@@ -44,10 +44,14 @@ def starting_weights(asked: str | None, config: ModelConfig, spec: ModelSpec) ->
     """Name the weights to start from; None to start from nothing.
 
     Raises:
-        InvalidRequest: this is no source, or one is needed.
+        InvalidRequest: this is no source, or one is needed, or nothing would be made of it.
     """
     mode = getattr(config, "training_mode", None)
     if asked is not None:
+        if mode is TrainingMode.FROM_SCRATCH:
+            raise InvalidRequest.field(
+                "/source", "goes with training_mode fine_tune; from_scratch starts from nothing"
+            )
         check_source(asked)
         return asked
     if mode is TrainingMode.FROM_SCRATCH:

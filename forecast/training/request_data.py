@@ -1,10 +1,11 @@
 """The data of a request, in whichever shape it came → series, whole: nothing is cut or split."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forecast.core.errors import InvalidRequest
+from forecast.core.errors import FieldError, InvalidRequest
 from forecast.core.types import Series
 from forecast.data.file_series import series_of_file
 from forecast.data.file_series import text_columns as text_columns_of_roles
@@ -16,7 +17,7 @@ from forecast.data.policy import DataPolicy
 from forecast.data.sources import read_source
 from forecast.data.tables import TableSchema
 from forecast.data.uploads import Part, read_parts
-from forecast.data.validation import WireModel, member, validated
+from forecast.data.validation import WireModel, invalid, member, validated
 from forecast.models.spec import Capabilities
 from forecast.training.datasets import Datasets, SentFile, check_name
 from forecast.training.request_fields import (
@@ -159,6 +160,24 @@ def read_learning_upload(
         parameters=parameters,
         dataset=_name(parts["dataset"]) if "dataset" in parts else None,
     )
+
+
+@contextmanager
+def errors_of_upload() -> Iterator[None]:
+    """Let errors in what a training or backtest is point into the part that says it."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if not error.errors:
+            raise
+        placed = [FieldError(_placed(at.pointer), at.detail) for at in error.errors]
+        told = invalid(placed)
+        raise type(error)(told.detail, errors=told.errors) from error
+
+
+def _placed(pointer: str) -> str:
+    is_part = pointer.partition("/")[2].partition("/")[0] in _PARTS
+    return pointer if is_part else f"/parameters{pointer}"
 
 
 def shape_of(document: Mapping[str, Any]) -> int:

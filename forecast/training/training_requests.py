@@ -25,6 +25,7 @@ from forecast.training.request_data import (
     DataReader,
     LearningData,
     LearningUpload,
+    errors_of_upload,
     read_learning_upload,
     shape_of,
 )
@@ -111,10 +112,10 @@ class TrainingReader:
         check_trainable(spec)
         if body.is_form:
             upload = read_learning_upload(body.content, body.content_type, self.data.policy)
-            fields = validated(TrainingFields, upload.parameters, "/parameters")
-            asked = self._asked(fields, spec, None if skip_snapshots else _snapshots(fields))
-            data = self.data.sent(upload.file, upload.schema)
-            return asked.finished(data, upload if upload.dataset is not None else None)
+            with errors_of_upload():
+                fields = validated(TrainingFields, upload.parameters)
+                asked = self._asked(fields, spec, None if skip_snapshots else _snapshots(fields))
+                return asked.finished(self.data.sent(upload.file, upload.schema), upload)
         document = body.document()
         if isinstance(inputs := document.get("inputs"), list):
             check_series_count(len(inputs), self.data.policy)

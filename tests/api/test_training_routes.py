@@ -151,6 +151,8 @@ def test_an_upload_is_learned_from_and_kept_where_asked(client, home):
         ({}, 422, "/schema"),
         ({"schema": TABLE["schema"], "parameters": []}, 422, "/parameters"),
         ({"schema": TABLE["schema"], "parameters": {"horizon": 1}}, 422, "/parameters/horizon"),
+        ({"schema": TABLE["schema"], "parameters": {"lora": True}}, 422, "/parameters/lora"),
+        ({"schema": {"target": "profit"}, "parameters": {"config": CONFIG}}, 422, "/schema/target"),
         ({"schema": TABLE["schema"], "parameters": "{"}, 400, None),
         ({"schema": TABLE["schema"], "dataset": "../x"}, 422, "/dataset"),
         ({"schema": TABLE["schema"], "more": "x"}, 422, "/more"),

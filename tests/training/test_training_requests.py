@@ -208,6 +208,7 @@ def test_validation_is_read_by_its_older_names_too(desk):
         ({"lora": True, "config": {"lora": {"rank": 2}}}, "/lora"),
         ({"distributed": {"processes": 1}}, "/distributed/processes"),
         ({"source": "somewhere"}, "/source"),
+        ({"source": "store:current", "mode": "from_scratch"}, "/source"),
         ({"cutoff": "2026-13-01"}, "/cutoff"),
         ({"cutoff": 5}, "/cutoff"),
         ({"cutoff": "2025-12-31"}, "/cutoff"),
