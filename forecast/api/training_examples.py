@@ -1,6 +1,5 @@
 """Bodies of training, backtests and datasets that work as they stand; a test sends each."""
 
-from datetime import date, timedelta
 from typing import Any
 
 _TARGET = [12, 15, 14, 19, 22, 18, 17, 16, 20, 21, 24, 25, 21, 20]
@@ -17,14 +16,9 @@ _FILE: dict[str, Any] = {
 _SERIES: dict[str, Any] = {
     "inputs": [{"target": _TARGET * 3, "start": "2026-01-01", "freq": "D"}],
 }
-_WEEKS = [str(date(2019, 1, 4) + timedelta(weeks=week)) for week in range(120)]
 _YEARS: dict[str, Any] = {
     "inputs": [
-        {
-            "item_id": "AAPL",
-            "target": [100 + week % 13 for week in range(120)],
-            "timestamps": _WEEKS,
-        }
+        {"item_id": "AAPL", "target": _TARGET * 8, "start": "2019-01-04", "freq": "W-FRI"},
     ],
 }
 
@@ -55,7 +49,7 @@ TRAININGS: dict[str, Any] = {
         "value": {
             **_YEARS,
             "config": _CONFIG,
-            "cutoff": "2021-04-30",
+            "cutoff": "2020-12-31",
             "snapshots": {"yearly": True, "bootstrap_years": 1},
             "promote": "if_better",
         },
