@@ -23,10 +23,17 @@ from tests.training.jobs_at_work import (
     workers,
 )
 
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    with database_of(request.param, tmp_path) as address:
+
+@pytest.fixture
+def database() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def url(database, tmp_path):
+    with database_of(database, tmp_path) as address:
         yield address
 
 
@@ -39,6 +46,7 @@ def windows(job) -> list[str]:
     return [window.window for window in job.windows]
 
 
+@on_both
 def test_a_job_runs_and_tells_all_about_it(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
@@ -79,6 +87,7 @@ def test_a_job_runs_and_tells_all_about_it(url, folder):
     asyncio.run(flow())
 
 
+@on_both
 def test_a_running_job_is_cancelled_and_one_that_waited_never_runs(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
@@ -145,6 +154,7 @@ def test_a_job_ends_when_its_time_is_over(url, folder):
     asyncio.run(flow())
 
 
+@on_both
 def test_a_worker_that_comes_back_goes_on_where_it_was_killed(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
@@ -217,6 +227,7 @@ def test_a_job_cancelled_while_its_worker_is_dead_ends_when_it_is_taken_up(url, 
     asyncio.run(flow())
 
 
+@on_both
 def test_two_workers_share_a_queue_and_one_takes_up_what_the_other_leaves(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
@@ -247,6 +258,7 @@ def test_two_workers_share_a_queue_and_one_takes_up_what_the_other_leaves(url, f
     asyncio.run(flow())
 
 
+@on_both
 def test_a_worker_that_was_given_up_ends_without_another_step(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
