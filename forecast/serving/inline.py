@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from forecast.core.errors import ForecastError
+from forecast.core.errors import ForecastError, ModelBusy
 from forecast.data.requests import RequestReader
 from forecast.models.spec import ModelSpec
 from forecast.serving.hosts import Answer, Call, Operation
@@ -17,6 +17,8 @@ from forecast.serving.initialization import read_initialization
 from forecast.serving.service import LoadRequest, ModelService, ServiceStatus
 
 log = logging.getLogger(__name__)
+
+_FOLLOW_S = 2.0  # between two looks at what `current` means in the store
 
 Result = TypeVar("Result")
 
@@ -31,7 +33,8 @@ class InlineHost:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix=f"{self.spec.model_id}-host")
         self._inference = Inference(service, reader, self._threads)
         self._loading: asyncio.Task[ServiceStatus] | None = None
-        self._own_load: asyncio.Task[ServiceStatus] | None = None
+        self._own_load: asyncio.Task[Any] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._operations = {
             Operation.INITIALIZATION: self._initialize,
             Operation.STATUS: self._status,
@@ -43,6 +46,8 @@ class InlineHost:
         """Begin to load a model without weights; it is ready in a moment."""
         if self.spec.is_ready_at_once:
             self._own_load = self._load_in_background(LoadRequest(config={"device": "auto"}))
+        else:
+            self._following = asyncio.create_task(self._follow())
 
     async def call(self, call: Call) -> Answer:
         """Answer one call.
@@ -54,6 +59,8 @@ class InlineHost:
 
     async def close(self) -> None:
         """Answer what waits, then unload."""
+        if self._following is not None:
+            self._following.cancel()
         if self._loading is not None:
             await asyncio.wait([self._loading])
         await self._in_thread(self._service.shutdown_model)
@@ -80,6 +87,21 @@ class InlineHost:
         task.add_done_callback(_log_failure)
         self._loading = task
         return task
+
+    async def _follow(self) -> None:
+        """Load what becomes `current` in the store, whoever promoted it, wherever."""
+        told = ""
+        while True:
+            await asyncio.sleep(_FOLLOW_S)
+            self._own_load = asyncio.ensure_future(self._in_thread(self._service.follow_current))
+            try:
+                await self._own_load
+            except ModelBusy:
+                continue
+            except (ForecastError, OSError) as error:
+                if told != str(error):
+                    log.warning("what is current now was not loaded: %s", error)
+                told = str(error)
 
     async def _status(self, call: Call) -> Answer:  # noqa: ARG002 -- one signature for all
         return Answer(200, orjson.dumps(_status_document(self._service.get_status())))

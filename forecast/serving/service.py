@@ -160,6 +160,20 @@ class ModelService:
         if not self._changing.acquire(blocking=False):
             raise ModelBusy(f"{self.spec.model_id} is being loaded or shut down; try again later")
 
+    def follow_current(self) -> None:
+        """Load what `current` means by now, where that is what was asked for. Blocks.
+
+        Raises:
+            ModelBusy: another call is changing this model.
+            ForecastError: it cannot be loaded; the weights that are loaded still answer.
+        """
+        request, shelf = self._request, self._loader.shelf
+        if request is None or shelf is None or request.source not in (None, f"{STORE}{CURRENT}"):
+            return
+        current = shelf.aliases.get(CURRENT)
+        if current not in (None, self._status.version):
+            self.initialize_model(request)
+
     def get_status(self) -> ServiceStatus:
         """Tell whether the model can answer."""
         return self._status

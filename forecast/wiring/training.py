@@ -1,5 +1,6 @@
 """The jobs of a gateway: who takes them in, who works on them, and who hears of a new version."""
 
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from forecast.settings import Settings
 from forecast.training.datasets import DatasetOptions, Datasets
 from forecast.training.defaults import DefaultDataset
 from forecast.training.jobs import Jobs, JobsOptions
+from forecast.training.workers import WorkersOptions, WorkerSupervisor
+from forecast.wiring.hosts import child_environment
 from forecast.wiring.shared import data_policy, store_of
 
 
@@ -25,14 +28,17 @@ class TrainingParts:
     training: Training
     versions: Versions
     checks: Mapping[str, ReadyCheck]
+    workers: WorkerSupervisor
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start them; in the end, close them."""
         await self.training.jobs.start()
         try:
+            await self.workers.start()
             yield
         finally:
+            await self.workers.close()
             await self.training.jobs.close()
 
 
@@ -57,6 +63,7 @@ def training_parts(settings: Settings, environment: Mapping[str, str]) -> Traini
         training=Training(jobs, policy, datasets, default, settings.accept_licenses),
         versions=Versions(store),
         checks=checks,
+        workers=WorkerSupervisor(_workers_options(settings, environment)),
     )
 
 
@@ -68,4 +75,14 @@ def _jobs_options(settings: Settings) -> JobsOptions:
         max_waiting=settings.training_queue,
         kept=settings.jobs_kept,
         lost_s=settings.worker_lost_s,
+    )
+
+
+def _workers_options(settings: Settings, environment: Mapping[str, str]) -> WorkersOptions:
+    return WorkersOptions(
+        command=(sys.executable, "-m", "forecast.worker", "--exit-with-parent"),
+        count=settings.workers,
+        name=settings.worker_id or f"gateway-{settings.port}",
+        environment=child_environment(settings, environment),
+        stop_s=settings.shutdown_s,
     )

@@ -316,3 +316,38 @@ def test_a_model_that_has_to_be_trained_says_so_where_there_is_none(serve):
     assert service.get_status().state is ModelState.UNINITIALIZED
     with pytest.raises(VersionNotFound, match=r"v3\.0"):
         service.initialize_model(LoadRequest("store:v9.9"))
+
+
+def test_a_service_follows_what_current_means_unless_a_version_was_named(shelf, serve):
+    shelf.aliases.set("current", NAMES[0], who="a test", why="the first")
+    follows, stays, empty = serve(), serve(), serve()
+    follows.initialize_model(LoadRequest())
+    stays.initialize_model(LoadRequest(source=f"store:{NAMES[0]}"))
+    shelf.aliases.set("current", NAMES[1], who="a test", why="it is better")
+    for service in (follows, stays, empty):
+        service.follow_current()
+    assert follows.get_status().version == NAMES[1]
+    assert stays.get_status().version == NAMES[0]
+    assert empty.get_status().state is ModelState.UNINITIALIZED
+    loaded_at = follows.get_status().loaded_at
+    follows.follow_current()
+    assert follows.get_status().loaded_at == loaded_at
+
+
+def test_a_host_loads_what_becomes_current_by_itself(shelf, serve):
+    shelf.aliases.set("current", NAMES[0], who="a test", why="the first")
+    service = serve()
+
+    async def promoted() -> str | None:
+        host = InlineHost(service, RequestReader(DataPolicy()))
+        await host.start()
+        await host.call(Call(Operation.INITIALIZATION, b"{}"))
+        shelf.aliases.set("current", NAMES[2], who="a test", why="a job promoted it")
+        async with asyncio.timeout(PATIENCE_S):
+            while service.get_status().version == NAMES[0]:
+                await asyncio.sleep(0.05)
+        version = service.get_status().version
+        await host.close()
+        return version
+
+    assert asyncio.run(promoted()) == NAMES[2]
