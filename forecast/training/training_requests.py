@@ -168,27 +168,41 @@ class TrainingReader:
             data_reference=request.data_reference,
             accept_license=request.accept_license,
         )
-        return _Asked(plan, config, spec)
+        return _Asked(plan, config, spec, by_older_name=request.validation_horizons is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A plan that has not met its data."""
+    """A plan that has not met its data.
+
+    Attributes:
+        by_older_name: what is held back was sent as `validation_horizons`.
+    """
 
     plan: TrainingPlan
     config: ModelConfig
     spec: ModelSpec
+    by_older_name: bool = False
 
     def finished(
         self, data: LearningData, upload: LearningUpload | None = None
     ) -> ReadRequest[TrainingPlan]:
-        years = check_learnable(data.series, self.plan, self.config, self.spec)
+        years = self._years(data)
         warnings = [*data.warnings, *self._warnings(years)]
         changes = {
             "warnings": tuple(warnings),
             "data_reference": self.plan.data_reference or data.reference,
         }
         return ReadRequest(self.plan.model_copy(update=changes), data.series, upload)
+
+    def _years(self, data: LearningData) -> tuple[int, ...]:
+        try:
+            return check_learnable(data.series, self.plan, self.config, self.spec)
+        except InvalidRequest as error:
+            first = error.errors[0] if error.errors else None
+            if not (self.by_older_name and first and first.pointer == "/validation/horizons"):
+                raise
+            raise InvalidRequest.field("/validation_horizons", first.detail) from error
 
     def _warnings(self, years: Sequence[int]) -> list[str]:
         plan = self.plan

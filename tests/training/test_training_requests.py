@@ -222,6 +222,7 @@ def test_validation_is_read_by_its_older_names_too(desk):
         ({"snapshots": {"bootstrap_years": 0}}, "/snapshots/bootstrap_years"),
         ({"validation": {"share": 0.9}}, "/validation/share"),
         ({"validation": {"horizons": 5}}, "/validation/horizons"),
+        ({"validation_horizons": 5}, "/validation_horizons"),
         ({"validation": {}, "validation_share": 0.2}, "/validation_share"),
         ({"promote": "sometimes"}, "/promote"),
         ({"accept_license": "yes"}, "/accept_license"),
