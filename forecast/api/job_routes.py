@@ -123,9 +123,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         folder = File(await jobs.result(job_id))
         if PARQUET in accept.lower():
             return await asyncio.to_thread(_table, folder)
-        return Response(
-            await asyncio.to_thread((folder / RESULT).read_bytes), media_type="application/json"
-        )
+        return await asyncio.to_thread(_document, folder)
 
 
 def _add_changes(router: APIRouter, jobs: Jobs) -> None:
@@ -164,6 +162,13 @@ def _described(job: Job, status: int = 200) -> Response:
 def _page_after(request: Request, last: Job) -> str:
     kept = {name: text for name, text in request.query_params.items() if name != "before"}
     return f"{request.url.path}?{urlencode({**kept, 'before': last.id})}"
+
+
+def _document(folder: File) -> Response:
+    try:
+        return Response((folder / RESULT).read_bytes(), media_type="application/json")
+    except FileNotFoundError:
+        raise NotFound("the job was forgotten meanwhile") from None
 
 
 def _table(folder: File) -> Response:

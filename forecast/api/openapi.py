@@ -64,7 +64,7 @@ def forecast_docs(model_ids: list[str]) -> Schema:
             }
         },
     }
-    answer = {**_ANSWER, "headers": _ROUTED_HEADERS}
+    answer = {**_ANSWER, "headers": {**_WEIGHTS_HEADERS, **_ROUTED_HEADERS}}
     return {
         "responses": {200: answer, **problems(*_INFERENCE_PROBLEMS)},
         "openapi_extra": {"requestBody": body},
@@ -116,15 +116,18 @@ def ref(name: str) -> Schema:
     return {"$ref": REF.format(model=name)}
 
 
+def _header(description: str) -> Schema:
+    return {"description": description, "schema": {"type": "string"}}
+
+
 _ROUTED_HEADERS: Schema = {
-    "X-Forecast-Model": {
-        "description": "The model that answered.",
-        "schema": {"type": "string"},
-    },
-    "X-Forecast-Skipped": {
-        "description": "Models that could not answer, each with the code of the reason.",
-        "schema": {"type": "string"},
-    },
+    "X-Forecast-Model": _header("The model that answered."),
+    "X-Forecast-Skipped": _header("Models that could not answer, each with the code of why."),
+}
+_WEIGHTS_HEADERS: Schema = {
+    "X-Forecast-Version": _header("Of a table: the version that answered."),
+    "X-Forecast-Cutoff": _header("Of a table: time of the newest data that it has seen."),
+    "X-Forecast-SHA256": _header("Of a table: the checksum of its weights."),
 }
 _BINARY: Schema = {"type": "string", "format": "binary"}
 _JSON_PARTS: Schema = {
@@ -132,6 +135,7 @@ _JSON_PARTS: Schema = {
 }
 _ANSWER: Schema = {
     "description": "The forecasts, in the format that `Accept` asks for.",
+    "headers": _WEIGHTS_HEADERS,
     "content": {
         "application/json": {
             "schema": {"anyOf": [ref(ForecastResponse.__name__), ref(NamedFileResponse.__name__)]}
