@@ -101,19 +101,20 @@ class Catalog:
         meaning = tuple(alias for alias, version in aliases.items() if version == name)
         for tries_left in reversed(range(_TRIES)):
             path = self._layout.find(kind, name)
-            folder = _identity(path) if path else None
-            if path is None or folder is None or not (path / MANIFEST).exists():
+            if path is None:
                 return None
+            folder = _identity(path)
             try:
-                manifest = self._checked(kind, path, contents=contents)
+                return Version(name, kind, path, self._checked(kind, path, contents), meaning)
             except VersionDamaged:
-                if _identity(path) == folder or not tries_left:
+                is_same = folder is not None and _identity(path) == folder
+                if is_same and not (path / MANIFEST).exists():
+                    return None
+                if is_same or not tries_left:
                     raise
-            else:
-                return Version(name, kind, path, manifest, meaning)
         return None
 
-    def _checked(self, kind: Kind, path: Path, *, contents: bool) -> Manifest:
+    def _checked(self, kind: Kind, path: Path, contents: bool) -> Manifest:
         manifest = verify(path, contents=contents)
         found = manifest.metadata
         if (found.version, found.kind, found.model_id) != (path.name, kind, self._layout.model_id):

@@ -16,6 +16,7 @@ Kind = Literal["version", "snapshot"]
 
 _KINDS: tuple[Kind, ...] = ("version", "snapshot")
 _DECIMAL = re.compile(r"[1-9][0-9]{0,8}")
+_LOOKS = 4  # a folder can be on its way whenever one looks, but hardly so often
 _REPLACED = ".replaced"  # what an overwriting moved aside, until the new one has the name
 
 
@@ -73,14 +74,22 @@ class Layout:
     def find(self, kind: Kind, name: str) -> Path | None:
         """Find the folder that has a name, also if a writer was killed while replacing it."""
         path = self.folder(kind) / name
-        if not path.is_dir() and _aside(path).is_dir():
-            with self.writing():
-                pass  # waits for a writer who is at it, or restores what a dead one moved
-        return path if path.is_dir() else None
+        for _ in range(_LOOKS):
+            if path.is_dir():
+                return path
+            if _aside(path).is_dir():
+                with self.writing():  # waits for a writer who is at it; restores what one left
+                    if path.is_dir():
+                        return path
+        return None
 
     def names(self, kind: Kind) -> set[str]:
-        """Name what is there, valid or not."""
-        found = (parsed(_whole_name(entry)) for entry in entries(self.folder(kind)))
+        """Name what is there, valid or not.
+
+        Looks twice: one look may miss what is renamed meanwhile.
+        """
+        there = {*entries(self.folder(kind)), *entries(self.folder(kind))}
+        found = (parsed(_whole_name(entry)) for entry in there)
         return {known[1] for known in found if known and known[0] == kind}
 
     def place(self, draft: Path, target: Path) -> None:

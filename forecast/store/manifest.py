@@ -143,6 +143,8 @@ def _names_found(folder: Path) -> set[str]:
         return set(_names_below(folder))
     except InvalidRequest as error:
         raise VersionDamaged(f"{folder.name} is damaged: {error}") from error
+    except OSError as error:
+        raise VersionDamaged(f"{folder.name} cannot be read: {error.strerror}") from error
 
 
 def _names_below(folder: Path) -> list[str]:
