@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from forecast.core.errors import ForecastError
-from forecast.training.child import ORDER, Call, received
-from forecast.training.fitting_action import TRAIN, VALIDATION, Order, fit
+from forecast.training.child import Call, received
+from forecast.training.fitting_action import fit
 from forecast.training.forecasting_action import forecast
 from forecast.training.scoring_action import score
-
-__all__ = ["ACTIONS", "ORDER", "TRAIN", "VALIDATION", "Order", "main"]
 
 ACTIONS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "fit": fit,
@@ -24,11 +22,6 @@ ACTIONS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "forecast": forecast,
 }
 """What may stand in an order's `action` → what does it, and gives JSON."""
-
-
-def draft_of(target: Path) -> Path:
-    """Name the folder that a model is written to before it is whole."""
-    return target.with_name(f".{target.name}-draft")
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from forecast.core.types import Series
-from forecast.training.runner import ORDER, TRAIN, VALIDATION, Order
+from forecast.training.child import ORDER
+from forecast.training.fitting_action import TRAIN, VALIDATION, Order
 from forecast.training.series_files import write_series
 
 pytest.importorskip("torch", reason="needs the networks extra")
