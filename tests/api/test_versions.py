@@ -200,6 +200,13 @@ def test_a_change_names_the_key_by_its_hash_and_never_shows_it(client, store):
     assert store.model("toy").aliases.get("current") == OLD
 
 
+def test_without_keys_a_change_is_from_here(store):
+    hosts = {"toy": replying("toy", status_answer("ready"))}
+    app = create_app(hosts, ApiOptions(version="1"), versions=Versions(store))
+    with running(app) as url, httpx2.Client(base_url=url) as client:
+        assert put(client, "current", version=OLD).json()["who"] == "local"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "pointer"),
     [
