@@ -5,6 +5,7 @@ import pytest
 
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
+from forecast.store.versions import ModelStore
 from tests.fakes.hub import FakeHub
 from tests.fakes.mlflow_server import MlflowServer, running_mlflow
 
@@ -26,13 +27,18 @@ def make_resolver(tmp_path: Path, hub: FakeHub) -> Callable[..., SourceResolver]
     """Make resolvers on one cache, as restarted processes would be."""
 
     def make(
-        *, roots: object = (), mlflow: str | None = None, **settings: object
+        *,
+        roots: object = (),
+        mlflow: str | None = None,
+        store: ModelStore | None = None,
+        **settings: object,
     ) -> SourceResolver:
         return SourceResolver(
             local_roots=roots,
             cache=tmp_path / "cache",
             hub=HubSettings(**{"endpoint": hub.endpoint, "timeout_s": 5.0} | settings),
             mlflow_tracking_uri=mlflow,
+            store=store,
         )
 
     return make

@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast.core.errors import FileMissing, Forbidden, InvalidRequest, UnsupportedFormat
+from forecast.core.errors import (
+    FileMissing,
+    Forbidden,
+    InvalidRequest,
+    UnsupportedFormat,
+    VersionDamaged,
+    VersionNotFound,
+)
 from forecast.store.checkpoint import digest, find_checkpoint
+from forecast.store.config import StoreConfig
 from forecast.store.sources import (
     AliasSource,
     HubSource,
@@ -17,7 +25,9 @@ from forecast.store.sources import (
     confined,
     parse,
 )
+from forecast.store.versions import ModelStore
 from tests.fakes.checkpoint import CHECKPOINT, WEIGHTS, names_below, safetensors, write
+from tests.store.stored import MODEL_ID, publish, shelf_at
 
 
 @pytest.mark.parametrize(
@@ -242,3 +252,23 @@ def test_two_checkpoints_side_by_side_must_be_told_apart(tmp_path):
     write(tmp_path / "b")
     with pytest.raises(InvalidRequest, match="several checkpoints.*a, b"):
         find_checkpoint(tmp_path)
+
+
+def test_a_version_of_the_store_is_resolved_to_what_its_alias_means(tmp_path, make_resolver):
+    shelf = shelf_at(tmp_path / "models")
+    version = publish(shelf, "v1.0", "weights")
+    shelf.aliases.set("current", "v1.0", who="me")
+    resolver = make_resolver(store=ModelStore(StoreConfig(root=tmp_path / "models")))
+    found = resolver.resolve("store:current", model_id=MODEL_ID)
+    assert (found.source, found.path) == ("store:v1.0", version.path)
+    assert found.sha256 == version.sha256 == digest(version.path)
+    with pytest.raises(VersionNotFound, match="train one"):
+        resolver.resolve("store:current", model_id="other")
+    (version.path / "config.json").write_text("[]")
+    with pytest.raises(VersionDamaged, match="config.json"):
+        resolver.resolve("store:v1.0", model_id=MODEL_ID)
+
+
+def test_a_server_without_a_store_says_so(make_resolver):
+    with pytest.raises(InvalidRequest, match="keeps no store"):
+        make_resolver().resolve("store:current", model_id=MODEL_ID)
