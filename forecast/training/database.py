@@ -12,6 +12,8 @@ from forecast.core.atomic import locked
 
 _LOCK_WAIT_S = 30
 _LOCK_PAUSE_S = 0.2
+# Of a process that is stopped within a transaction the server takes back what it locked.
+_IDLE = "-c idle_in_transaction_session_timeout=15000"
 _CREATE, _SUBMIT = 7_305_001, 7_305_002  # numbers of our advisory locks
 
 METADATA = sa.MetaData()
@@ -79,7 +81,7 @@ def engine_of(url: str, *, connections: int = 10) -> sa.Engine:
             pool_size=connections,
             max_overflow=connections,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 10},
+            connect_args={"connect_timeout": 10, "options": _IDLE},
         )
     if kind != "sqlite" or not parsed.database:
         raise ValueError("the database of the jobs is sqlite:///<file> or postgresql://…")

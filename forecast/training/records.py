@@ -1,8 +1,9 @@
 """What callers see of a job: its state, its progress, its events."""
 
+import math
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -148,6 +149,15 @@ class JobOutcome(Record):
     message: str | None = None
     error: JobError | None = None
     warnings: tuple[str, ...] = ()
+
+
+Measured = TypeVar("Measured", WindowResult, JobOutcome)
+
+
+def finite(record: Measured) -> Measured:
+    """Leave out metrics that are no finite number: JSON has none."""
+    metrics = {name: value for name, value in record.metrics.items() if math.isfinite(value)}
+    return record.model_copy(update={"metrics": metrics})
 
 
 def now() -> datetime:

@@ -19,6 +19,7 @@ from forecast.training import job_rows, worker_rows
 from forecast.training.database import clock, engine_of, prepare
 from forecast.training.job_folders import tidy
 from forecast.training.queue import APPLICATION, QUEUE, SERIALIZER, VERSION, WORKFLOW
+from forecast.training.records import JobOutcome
 from forecast.training.run import Holder, Run
 from forecast.training.working import Kinds, carried_out
 
@@ -62,7 +63,7 @@ class WorkerOptions:
     @property
     def gives_up_s(self) -> float:
         """Without a sign of life for so long it ends itself, well before others take over."""
-        return self.lost_s / 2
+        return 0.7 * self.lost_s
 
 
 class Worker:
@@ -98,6 +99,7 @@ class Worker:
         threading.Thread(target=self._watch, name="worker-watch", daemon=True).start()
         self._launch()
         log.info("worker %s is ready", self.id)
+        self._take_up()
         while not stop.wait(self._options.round_s):
             self._round()
         self._leave()
@@ -153,6 +155,14 @@ class Worker:
         claim = self._claimed(job_id)
         if claim is None:
             return {"state": "over"}
+        try:
+            return self._carry_out(job_id, claim).model_dump(mode="json")
+        except Exception:
+            # A job must not stay half done: who takes it up again gives it up in the end.
+            log.exception("job %s could not be brought to its end", job_id)
+            self._lost("a job could not be brought to its end")
+
+    def _carry_out(self, job_id: str, claim: worker_rows.Claim) -> JobOutcome:
         holder = Holder(self.id, self._engine, self._check, self._lost)
         folder = self._options.folder / job_id
         run = Run(job_id, folder, holder, claim, self._options.limit_s)
@@ -164,7 +174,7 @@ class Worker:
         finally:
             del self._runs[job_id]
         tidy(folder, succeeded=outcome.state == "succeeded")
-        return outcome.model_dump(mode="json")
+        return outcome
 
     def _claimed(self, job_id: str) -> worker_rows.Claim | None:
         while True:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from forecast.training.database import JOBS, WORKERS
 from forecast.training.event_rows import append
 from forecast.training.job_rows import UNDER_WAY, outcome_changes, tell_state
-from forecast.training.records import JobOutcome, JobProgress, JobState, WindowResult, now
+from forecast.training.records import JobOutcome, JobProgress, JobState, WindowResult, finite, now
 
 Seconds = sa.ColumnElement[float]
 
@@ -111,7 +111,7 @@ def tell_progress(
     changed = _own(job_id, worker_id).values(progress=progress.model_dump_json())
     if not connection.execute(changed).rowcount:
         return False
-    append(connection, job_id, "progress", progress.model_dump(mode="json"))
+    append(connection, job_id, "progress", json.loads(progress.model_dump_json()))
     return True
 
 
@@ -124,7 +124,7 @@ def tell_window(
     windows = outcome.setdefault("windows", [])
     if any(earlier["window"] == window.window for earlier in windows):
         return job_id in held(connection, worker_id)
-    windows.append(window.model_dump(mode="json"))
+    windows.append(finite(window).model_dump(mode="json"))
     changed = _own(job_id, worker_id).values(outcome=json.dumps(outcome))
     if not connection.execute(changed).rowcount:
         return False

@@ -12,7 +12,7 @@ from forecast.core.errors import DeadlinePassed, FileMissing, ForecastError
 from forecast.training.context import JobContext, Stopped, WorkFailed
 from forecast.training.job_folders import RESULT
 from forecast.training.plans import BacktestPlan, TrainingPlan, read_plan
-from forecast.training.records import JobError, JobKind, JobOutcome
+from forecast.training.records import JobError, JobKind, JobOutcome, finite
 from forecast.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ def _tried(run: Run, kinds: Kinds) -> JobOutcome:
     context = run.context
     try:
         plan = read_plan(context.folder)
-        outcome = kinds[plan.kind](plan, context)
+        outcome = finite(kinds[plan.kind](plan, context))
+        outcome = outcome.model_copy(update={"windows": tuple(map(finite, outcome.windows))})
         if outcome.state == "succeeded":
             _write_result(context, plan, outcome)
     except Stopped:

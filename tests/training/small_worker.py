@@ -1,6 +1,7 @@
 """A worker whose jobs take steps, each in a child process that writes a line down."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -23,10 +24,12 @@ def take_steps(plan: TrainingPlan, context: JobContext) -> JobOutcome:
     done = []
     for number in range(plan.config["steps"]):
         place = {"window": str(number), "window_number": number + 1}
-        context.report(JobProgress(phase="stepping", **place))
+        context.report(JobProgress(phase="stepping", loss=math.inf, **place))
         result = context.step(f"step {number}", lambda: step(plan, context, number))  # noqa: B023
         done.append(result["number"])
-    return JobOutcome(state="succeeded", metrics={"steps": len(done)}, message=f"did {done}")
+    return JobOutcome(
+        state="succeeded", metrics={"steps": len(done), "none": math.nan}, message=f"did {done}"
+    )
 
 
 def step(plan: TrainingPlan, context: JobContext, number: int) -> dict[str, object]:
@@ -41,7 +44,13 @@ def step(plan: TrainingPlan, context: JobContext, number: int) -> dict[str, obje
         signal.raise_signal(signal.SIGKILL)
     if number == plan.config.get("gated"):
         wait(context)
-    return {"number": number, "window": str(number), "state": "trained", "version": f"v{number}"}
+    return {
+        "number": number,
+        "window": str(number),
+        "state": "trained",
+        "version": f"v{number}",
+        "metrics": {"a": 1.0, "b": math.nan},
+    }
 
 
 def write(file: Path, number: int, *, in_child: bool) -> None:
