@@ -81,19 +81,28 @@ class Fits:
 
     def score(
         self,
-        spec: ModelSpec,
+        request: FitRequest,
         weights: Mapping[str, Path],
         held_out: Sequence[Series],
-        horizon: int,
         context: JobContext,
     ) -> dict[str, dict[str, float]]:
-        """Measure models on the last `horizon` steps of each series, by their names.
+        """Measure models on the last horizon of each series, by their names.
+
+        Args:
+            request: names the family, the horizon and the device.
 
         Raises:
             Stopped: the job is to be cancelled.
             WorkFailed, MissingLibrary: a model cannot be measured.
         """
-        order = ScoreOrder(model_id=spec.model_id, weights=dict(weights), horizon=horizon)
+        spec = request.spec
+        config = spec.config(**request.config)
+        order = ScoreOrder(
+            model_id=spec.model_id,
+            weights=dict(weights),
+            device=config.device,
+            horizon=config.horizon or 1,
+        )
         with _work_folder(context, "evaluating") as folder:
             write_series(folder / HELD_OUT, held_out)
             (folder / ORDER).write_text(order.model_dump_json())

@@ -75,9 +75,8 @@ def _compared(
             message=f"{current.name} stays current: nothing held back from {candidate.name} is"
             " newer than what the current version has seen, so they cannot be compared fairly",
         )
-    horizon = request.spec.config(**request.config).horizon or 1
     weights = {"candidate": candidate.path, "current": current.path}
-    found = fits.score(request.spec, weights, held_out, horizon, context)
+    found = fits.score(request, weights, held_out, context)
     return _verdict(candidate.name, current.name, found, fits)
 
 
