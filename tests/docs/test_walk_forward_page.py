@@ -60,7 +60,8 @@ def test_the_blocks_work_as_they_stand(tmp_path):
         "FORECAST_WORKERS": "0",
     }
     with running("forecast.main", **settings) as process, working(settings):
-        printed = [run(kind, block, tmp_path, process.url()) for kind, block in BLOCKS]
+        url = process.url()
+        printed = [run(kind, block, tmp_path, url) for kind, block in BLOCKS]
     _, trained, features, tested = printed
     for year in (2020, 2021, 2022):
         assert f'"snapshot_{year}-12-31"' in trained
