@@ -86,6 +86,7 @@ def gateway(home: Path):
         "FORECAST_REPLICAS": "1",
         "FORECAST_TRAINING_THREADS": "1",
         "FORECAST_WORKER_LOST_S": "5",
+        "FORECAST_ACCESS_LOG": "false",  # nobody reads the log, and a full pipe would stop it
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     with (
@@ -180,9 +181,10 @@ def is_in(job: dict, window: str) -> bool:
 
 def fits_begun(client, job_id: str, window: str) -> int:
     """Count how often the progress of a job came to a window, from its events."""
-    told = client.get(f"{JOBS}/{job_id}/events").text
-    lines = [line[6:] for line in told.splitlines() if line.startswith("data: ")]
-    visited = [json.loads(line).get("window") for line in lines]
+    events = client.get(f"{JOBS}/{job_id}/events").text
+    lines = [line[6:] for line in events.splitlines() if line.startswith("data: ")]
+    told = [json.loads(line) for line in lines]
+    visited = [one["window"] for one in told if "window" in one]
     before = [None, *visited]
     return sum(now == window != then for then, now in zip(before, visited, strict=False))
 
