@@ -81,11 +81,13 @@ def engine_of(url: str, *, connections: int = 10) -> sa.Engine:
             pool_size=connections,
             max_overflow=connections,
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={"connect_timeout": 10, "options": _IDLE},
         )
     if kind != "sqlite" or not parsed.database:
         raise ValueError("the database of the jobs is sqlite:///<file> or postgresql://…")
-    engine = sa.create_engine(parsed, connect_args={"timeout": _LOCK_WAIT_S})
+    connect_args = {"timeout": _LOCK_WAIT_S}
+    engine = sa.create_engine(parsed, hide_parameters=True, connect_args=connect_args)
     sa.event.listen(engine, "connect", _prepare_connection)
     return engine
 

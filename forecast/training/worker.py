@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,7 +38,7 @@ class WorkerOptions:
         folder: of the jobs' own folders; the gateway's.
         database_url: `sqlite:///<file>` or `postgresql://…`; the gateway's.
         name: of this worker among those of this machine, kept over restarts.
-        at_once: jobs that it runs at a time.
+        at_once: jobs that it runs at a time; the last worker to start sets it for all.
         limit_s: the longest a job may run.
         max_attempts: times that a job is begun; each but the last ended with its worker's death.
         lost_s: a worker unheard of for so long is dead, and others take up its jobs.
@@ -95,11 +96,12 @@ class Worker:
         prepare(self._engine, self._options.database_url)
         with self._engine.begin() as connection:
             worker_rows.arrive(connection, self._row(), self._clock)
-        self._beaten = time.monotonic()
-        threading.Thread(target=self._watch, name="worker-watch", daemon=True).start()
         self._launch()
+        self._beat()
+        threading.Thread(target=self._watch, name="worker-watch", daemon=True).start()
         log.info("worker %s is ready", self.id)
-        self._take_up()
+        with suppress(sa.exc.SQLAlchemyError):  # it is tried again with each sign of life
+            self._take_up()
         while not stop.wait(self._options.round_s):
             self._round()
         self._leave()
