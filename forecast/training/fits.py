@@ -135,7 +135,7 @@ class Fits:
                 request.processes if request.is_shared else None,
             )
         record = _checked_record(target, fit)
-        return Trained(done["metrics"], record, fit, time.monotonic() - began)
+        return Trained(done["metrics"], record, fit, time.monotonic() - began, report.told)
 
     @contextmanager
     def _start_held(self, request: FitRequest, shelf: ModelShelf) -> Iterator[None]:
@@ -179,12 +179,17 @@ def _alone_unless_asked(request: FitRequest) -> dict[str, None]:
 
 
 class _Reports:
-    """Tells how far a job is, from the reports of one of its fits."""
+    """Tells how far a job is, from the reports of one of its fits.
+
+    Attributes:
+        told: last.
+    """
 
     def __init__(self, request: FitRequest, context: JobContext) -> None:
         self._request = request
         self._context = context
         self._began = time.monotonic()
+        self.told = JobProgress(phase="starting")
 
     def __call__(self, progress: JobProgress) -> None:
         request = self._request
@@ -194,7 +199,8 @@ class _Reports:
             "windows": request.windows,
             "eta_s": self._until_all(progress.eta_s),
         }
-        self._context.report(progress.model_copy(update=place))
+        self.told = progress.model_copy(update=place)
+        self._context.report(self.told)
 
     def _until_all(self, eta_s: float | None) -> float | None:
         """Guess the end of the job: each window that is left takes as long as this one."""

@@ -24,12 +24,14 @@ class Trained:
     Attributes:
         prepared: what it saw, and up to when.
         seconds: that it took.
+        told: the last that it told.
     """
 
     metrics: dict[str, float]
     record: TrainingRecord
     prepared: Prepared
     seconds: float
+    told: JobProgress
 
 
 def found_there(
@@ -67,9 +69,7 @@ def _differences(found: Version, hashes: Mapping[str, str]) -> str | None:
 def published(
     request: FitRequest, trained: Trained, shelf: ModelShelf, context: JobContext, draft: Path
 ) -> WindowResult:
-    context.report(
-        JobProgress(phase="publishing", window=request.window, window_number=request.number)
-    )
+    context.report(trained.told.model_copy(update={"phase": "publishing"}))
     version = _publish(request, trained, shelf, context, draft)
     return WindowResult(
         window=request.window,
