@@ -1,28 +1,27 @@
 """The names that stand for versions of a model: who set them, when and why; and back again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.background import BackgroundTask
 
 from forecast.api.alias_requests import LONGEST_REASON, AliasRequest, read_alias
 from forecast.api.openapi import alias_docs, problems
 from forecast.api.responses import json_response
 from forecast.api.schemas import (
     AliasChangeDocument,
-    AliasDocument,
     AliasesDocument,
     AliasHistoryDocument,
 )
 from forecast.api.security import caller_of
-from forecast.core.errors import ForecastError, VersionNotFound
+from forecast.core.errors import VersionNotFound
 from forecast.models.spec import ModelSpec
 from forecast.store.alias_log import AliasChange
 from forecast.store.aliases import Aliases
-from forecast.store.names import CURRENT
 from forecast.store.versions import ModelStore
 
 AliasName = Annotated[str, Path(max_length=100, description="Such as `current` or `champion`.")]
@@ -34,7 +33,7 @@ Moment = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Changes to list at most.")]
 Reason = Annotated[str, Query(min_length=1, max_length=LONGEST_REASON, description="Why.")]
-Promoted = Callable[[str], Awaitable[None]]
+OnChange = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,12 @@ class Versions:
     """The store, and what follows from a change in it.
 
     Attributes:
-        on_promoted: told the id of a model whose `current` has changed, to load it anew.
+        on_change: told the id of a model one of whose aliases has changed, once the caller has
+            been answered; copies it elsewhere. Hosts follow `current` by themselves.
     """
 
     store: ModelStore
-    on_promoted: Promoted | None = None
+    on_change: OnChange | None = None
 
 
 def alias_router(spec: ModelSpec, versions: Versions) -> APIRouter:
@@ -81,19 +81,18 @@ def alias_router(spec: ModelSpec, versions: Versions) -> APIRouter:
     @router.put(
         "/{alias}",
         operation_id=f"{spec.model_id}_alias_change",
-        response_model=AliasDocument,
+        response_model=AliasChangeDocument,
         **alias_docs(),
     )
     async def change(alias: AliasName, request: Request) -> Response:
         """Promote a version, or roll back to the one before; atomic, and kept with its reason.
 
-        Where `current` changes and this model was loaded from the store, it is loaded anew: the
-        old weights answer until the new ones are ready.
+        Where `current` changes, the hosts that answer with it load it within seconds: the old
+        weights answer until the new ones are ready.
         """
         wanted = read_alias(await request.body(), request.headers.get("content-type", ""))
         made = await asyncio.to_thread(_make, aliases, alias, wanted, caller_of(request))
-        warnings = await _follow(versions.on_promoted, spec.model_id) if alias == CURRENT else []
-        return json_response({**_document(made), "warnings": warnings})
+        return _changed(made, versions, spec)
 
     @router.delete(
         "/{alias}",
@@ -104,7 +103,7 @@ def alias_router(spec: ModelSpec, versions: Versions) -> APIRouter:
     async def remove(alias: AliasName, request: Request, reason: Reason = "removed") -> Response:
         """Remove an alias; its history stays."""
         made = await asyncio.to_thread(aliases.remove, alias, who=caller_of(request), why=reason)
-        return json_response(_document(made))
+        return _changed(made, versions, spec)
 
     @router.get(
         "/{alias}/history",
@@ -125,15 +124,11 @@ def _make(aliases: Aliases, alias: str, wanted: AliasRequest, who: str) -> Alias
     return aliases.set(alias, wanted.version, who=who, why=wanted.reason)
 
 
-async def _follow(promoted: Promoted | None, model_id: str) -> list[str]:
-    """Tell the host; the alias has changed, whatever becomes of that."""
-    if promoted is None:
-        return []
-    try:
-        await promoted(model_id)
-    except ForecastError as error:
-        return [f"the alias has changed, but the loaded model has not: {error.detail}"]
-    return []
+def _changed(made: AliasChange, versions: Versions, spec: ModelSpec) -> Response:
+    answer = json_response(_document(made))
+    if versions.on_change is not None:
+        answer.background = BackgroundTask(versions.on_change, spec.model_id)
+    return answer
 
 
 def _changes(aliases: Aliases, alias: str) -> list[AliasChange]:

@@ -203,12 +203,6 @@ class AliasChangeDocument(Document):
     why: str
 
 
-class AliasDocument(AliasChangeDocument):
-    """The change that was made."""
-
-    warnings: list[str] = Field(description="What did not follow the change.")
-
-
 class AliasHistoryDocument(Document):
     alias: str
     history: list[AliasChangeDocument] = Field(description="Newest first.")

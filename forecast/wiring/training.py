@@ -14,7 +14,7 @@ from forecast.training.defaults import DefaultDataset
 from forecast.training.jobs import Jobs, JobsOptions
 from forecast.training.workers import WorkersOptions, WorkerSupervisor
 from forecast.wiring.hosts import child_environment
-from forecast.wiring.shared import data_policy, store_of
+from forecast.wiring.shared import data_policy, store_of, sync_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ def training_parts(settings: Settings, environment: Mapping[str, str]) -> Traini
         ValueError: a setting is wrong; says which.
     """
     store = store_of(settings)
+    sync = sync_of(settings, store)
     jobs = Jobs(_jobs_options(settings))
     policy = data_policy(settings)
     datasets = Datasets(
@@ -61,7 +62,7 @@ def training_parts(settings: Settings, environment: Mapping[str, str]) -> Traini
     checks = {"store": check_of_store(settings.models_folder), "jobs": check_of_jobs(jobs)}
     return TrainingParts(
         training=Training(jobs, policy, datasets, default, settings.accept_licenses),
-        versions=Versions(store),
+        versions=Versions(store, sync.push_aliases),
         checks=checks,
         workers=WorkerSupervisor(_workers_options(settings, environment)),
     )

@@ -9,7 +9,6 @@ import pytest
 from forecast.api.alias_routes import Versions
 from forecast.api.app import create_app
 from forecast.api.options import ApiOptions
-from forecast.core.errors import HostUnavailable
 from forecast.core.state import ModelMetadata
 from forecast.store.config import StoreConfig
 from forecast.store.versions import ModelStore
@@ -45,9 +44,9 @@ def store(tmp_path):
 
 
 @contextmanager
-def serving(store, on_promoted=None):
+def serving(store, on_change=None):
     hosts = {"toy": replying("toy", status_answer("ready"))}
-    app = create_app(hosts, ApiOptions(**OPTIONS), versions=Versions(store, on_promoted))
+    app = create_app(hosts, ApiOptions(**OPTIONS), versions=Versions(store, on_change))
     with running(app) as url, httpx2.Client(base_url=url, headers=AUTH, timeout=20) as client:
         yield client
 
@@ -141,7 +140,7 @@ def test_an_alias_is_set_rolled_back_and_removed_and_its_history_tells_all(clien
     first = put(client, "champion", version=OLD, reason="the first").json()
     assert (first["version"], first["previous"], first["how"]) == (OLD, None, "set")
     second = put(client, "champion", version=NEW, reason="a lower error").json()
-    assert (second["version"], second["previous"], second["warnings"]) == (NEW, OLD, [])
+    assert (second["version"], second["previous"]) == (NEW, OLD)
     assert client.get(f"{TOY}/aliases").json() == {"aliases": {"champion": NEW}, "count": 1}
     assert client.get(f"{TOY}/aliases/champion").json()["why"] == "a lower error"
 
@@ -251,32 +250,19 @@ def test_there_is_nothing_to_roll_back_to_at_first(client):
     assert put(client, "current", rollback=True).json()["code"] == "version_not_found"
 
 
-def test_a_changed_current_is_told_so_that_it_is_loaded(store):
+def test_each_change_is_told_so_that_it_can_be_copied_elsewhere(store):
     told = []
 
-    async def on_promoted(model_id: str) -> None:
-        told.append((model_id, store.model(model_id).aliases.get("current")))
+    def on_change(model_id: str) -> None:
+        told.append((model_id, store.model(model_id).aliases.all()))
 
-    with serving(store, on_promoted) as client:
+    with serving(store, on_change) as client:
         put(client, "champion", version=OLD)
-        assert told == []
-        put(client, "current", version=OLD)
         put(client, "current", version=NEW)
-        put(client, "current", rollback=True)
         put(client, "current", version="v9.9")
-    assert told == [("toy", OLD), ("toy", NEW), ("toy", OLD)]
-
-
-def test_a_host_that_does_not_follow_is_a_warning_the_change_stands(store):
-    async def on_promoted(model_id: str) -> None:
-        raise HostUnavailable("it is away")
-
-    with serving(store, on_promoted) as client:
-        changed = put(client, "current", version=NEW)
-    assert changed.status_code == 200
-    (warning,) = changed.json()["warnings"]
-    assert "it is away" in warning
-    assert store.model("toy").aliases.get("current") == NEW
+        client.delete(f"{TOY}/aliases/champion")
+    both = {"champion": OLD, "current": NEW}
+    assert told == [("toy", {"champion": OLD}), ("toy", both), ("toy", {"current": NEW})]
 
 
 def test_a_gateway_without_a_store_has_none_of_these_routes():
