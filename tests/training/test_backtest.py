@@ -13,6 +13,7 @@ from forecast.core import accuracy
 from forecast.core.errors import LooksAhead, VersionNotFound
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
+from forecast.models import MODEL_REGISTRY
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.training.backtest import run_backtest
@@ -47,7 +48,11 @@ class Worker:
     def __init__(self, folder, store):
         hub = HubSettings(endpoint=None, token=None, offline=True, cache=None)
         sources = SourceResolver(
-            local_roots=[], cache=folder / "cache", hub=hub, mlflow_tracking_uri=None, store=store
+            local_roots=[folder / "local"],
+            cache=folder / "cache",
+            hub=hub,
+            mlflow_tracking_uri=None,
+            store=store,
         )
         self.fits = Fits(store, sources, process_of)
         self.folder = folder / "job"
@@ -251,6 +256,30 @@ def test_without_times_nothing_says_what_weights_have_seen(worker, store):
     table = worker.table()
     assert table["timestamp"].isna().all()
     assert table["mean"].notna().all()
+
+
+def test_weights_from_elsewhere_are_used_with_a_warning(worker, tmp_path):
+    MODEL_REGISTRY["lstm"].model_class().tiny().save_model(tmp_path / "local" / "theirs")
+    changes = {"refit": "never", "source": "local:theirs", "windows": 1}
+    outcome = worker.run(PLAN.model_copy(update=changes), SERIES)
+    assert [warning for warning in outcome.warnings if "not known" in warning]
+    (window,) = worker.result()["per_window"]
+    assert (window["source"], window["cutoff"]) == ("local:theirs", None)
+
+
+def test_a_model_without_weights_needs_none(worker):
+    pytest.importorskip("statsforecast")
+    changes = {"model_id": "statistical", "config": {}, "refit": "never", "windows": 1}
+    timeless = [replace(one, start=None, freq=None) for one in SERIES]
+    outcome = worker.run(PLAN.model_copy(update=changes), timeless)
+    assert outcome.warnings == ()
+    assert worker.result()["per_window"][0]["origin"] is None
+    assert worker.table()["mean"].notna().all()
+
+
+def test_a_model_that_was_never_trained_says_what_to_do(worker):
+    with pytest.raises(WorkFailed, match="train one"):
+        worker.run(PLAN.model_copy(update={"refit": "never"}), SERIES)
 
 
 def test_without_any_snapshot_it_says_what_to_do(worker):
