@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RETRY_AFTER_S = 60.0
+_THREADS = 8
 _NO_JOB = "there is no job of this id; GET /forecast/v1/jobs lists them"
 
 
@@ -72,6 +74,8 @@ class Jobs:
         self._options = options
         self._engine = engine_of(options.database_url)
         self._client: DBOSClient = client_of(self._engine)
+        # Threads of our own: a database that does not answer holds up nothing but the jobs.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
         self._is_prepared = False
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -88,6 +92,7 @@ class Jobs:
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
+        await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._engine.dispose)
 
     # What begins a job
@@ -336,7 +341,7 @@ class Jobs:
             return work()
 
         try:
-            return await asyncio.to_thread(prepared)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, prepared)
         except sa.exc.IntegrityError:
             raise
         except sa.exc.SQLAlchemyError as error:
