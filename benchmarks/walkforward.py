@@ -23,6 +23,8 @@ import numpy as np
 import pandas as pd
 
 from forecast.core.types import Series
+from forecast.jobs.plans import Snapshots, TrainingPlan, Validation, write_plan
+from forecast.jobs.records import JobOutcome
 from forecast.machine import set_library_variables
 from forecast.store.config import StoreConfig
 from forecast.store.hub import HubSettings
@@ -30,10 +32,8 @@ from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
 from forecast.training.fits import Fits
 from forecast.training.forecasting import context_outside_a_job
-from forecast.training.plans import Snapshots, TrainingPlan, Validation, write_plan
 from forecast.training.price_grid import PriceGrid, relative_change
-from forecast.training.process import ProcessOptions
-from forecast.training.records import JobOutcome
+from forecast.training.processes.options import ProcessOptions
 from forecast.training.snapshots import run_training
 from forecast.training.walkforward import ForecastFeatures, WalkForward, build_forecast_features
 

@@ -15,10 +15,10 @@ from forecast.data.files import FileFormat
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
 from forecast.data.validation import validated
-from forecast.training.datasets import NAME_PATTERN, Dataset, Datasets, SentFile
-from forecast.training.request_data import read_learning_upload
-from forecast.training.request_fields import DatasetTable
-from forecast.training.training_requests import Body
+from forecast.training.requests.data import read_learning_upload
+from forecast.training.requests.datasets import NAME_PATTERN, Dataset, Datasets, SentFile
+from forecast.training.requests.fields import DatasetTable
+from forecast.training.requests.training import Body
 
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="Up to 63 of a-z, 0-9, - and _.")]
 

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from forecast.api.middleware import Lifecycle
 from forecast.core.errors import QueueFull
-from forecast.training.records import JobEvent
+from forecast.jobs.records import JobEvent
 
 EVENT_STREAM = EventSourceResponse.media_type
 HEARTBEAT_S = 15.0

@@ -14,10 +14,10 @@ from forecast.api.responses import json_response
 from forecast.api.schemas import JobDocument, JobResultDocument, JobsDocument
 from forecast.api.training_routes import IdempotencyKey
 from forecast.core.errors import NotFound
-from forecast.training.backtest_results import TABLE
-from forecast.training.job_folders import RESULT
-from forecast.training.jobs import Jobs
-from forecast.training.records import Job, JobFilter, JobKind, JobState
+from forecast.jobs.folders import RESULT
+from forecast.jobs.jobs import Jobs
+from forecast.jobs.records import Job, JobFilter, JobKind, JobState
+from forecast.training.backtests.results import TABLE
 
 PARQUET = "application/vnd.apache.parquet"
 LONGEST_LOG = 1 << 20

@@ -19,7 +19,7 @@ from forecast.data.inline import ForecastResponse
 from forecast.data.named_file import NamedFileResponse
 from forecast.serving.hosts import Host
 from forecast.serving.initialization import InitializationRequest
-from forecast.training.request_fields import (
+from forecast.training.requests.fields import (
     BACKTEST_SHAPES,
     TRAINING_SHAPES,
     BacktestForm,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from forecast.training.records import Job
+from forecast.jobs.records import Job
 
 
 class Document(BaseModel):

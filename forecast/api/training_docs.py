@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from forecast.api import training_examples as examples
 from forecast.api.openapi import problems
-from forecast.training.request_fields import (
+from forecast.training.requests.fields import (
     BACKTEST_SHAPES,
     TRAINING_SHAPES,
     BacktestForm,

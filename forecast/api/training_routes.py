@@ -14,14 +14,14 @@ from forecast.api.schemas import JobDocument
 from forecast.api.training_docs import backtest_docs, short_training_docs, training_docs
 from forecast.core.errors import NotTrainable, UnknownModel
 from forecast.data.policy import DataPolicy
+from forecast.jobs.jobs import Jobs
+from forecast.jobs.plans import BacktestPlan, TrainingPlan
 from forecast.models.spec import ModelSpec
-from forecast.training.backtest_requests import BacktestReader
-from forecast.training.datasets import Datasets
-from forecast.training.defaults import DefaultDataset
-from forecast.training.jobs import Jobs
-from forecast.training.plans import BacktestPlan, TrainingPlan
-from forecast.training.request_data import DataReader
-from forecast.training.training_requests import Body, ReadRequest, TrainingReader, keep_upload
+from forecast.training.requests.backtests import BacktestReader
+from forecast.training.requests.data import DataReader
+from forecast.training.requests.datasets import Datasets
+from forecast.training.requests.defaults import DefaultDataset
+from forecast.training.requests.training import Body, ReadRequest, TrainingReader, keep_upload
 
 IdempotencyKey = Annotated[
     str | None,

@@ -14,13 +14,13 @@ from forecast.core.cutoff import cut_all, first_steps
 from forecast.core.errors import BadData, InvalidRequest, LooksAhead
 from forecast.core.state import in_utc
 from forecast.core.types import Series
+from forecast.jobs.plans import Validation
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.saved import TRAINING_FILE
 from forecast.models.base.training import TrainingRecord, data_sha256
 from forecast.models.spec import ModelSpec
 from forecast.store.manifest import read_manifest
 from forecast.store.sources import ResolvedSource, SourceResolver
-from forecast.training.plans import Validation
 from forecast.training.splitting import Split, split
 
 _NAMED = 5  # series in a message

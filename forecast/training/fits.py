@@ -10,20 +10,20 @@ from forecast.core.atomic import discard, taken_at_once
 from forecast.core.errors import DeadlinePassed, LooksAhead
 from forecast.core.state import in_utc
 from forecast.core.types import Series
+from forecast.jobs.context import JobContext, Stopped, WorkFailed
+from forecast.jobs.records import JobProgress, WindowResult
+from forecast.jobs.series_files import write_series
 from forecast.models.base.training import TrainingRecord
 from forecast.models.spec import ModelSpec
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelShelf, ModelStore
-from forecast.training.child import ORDER
-from forecast.training.child_process import run_child
-from forecast.training.context import JobContext, Stopped, WorkFailed
 from forecast.training.fit_requests import FitRequest, Prepared, prepared, training_record
-from forecast.training.fitting_action import TRAIN, VALIDATION, Order
-from forecast.training.process import ProcessOptions
+from forecast.training.processes.call import ORDER
+from forecast.training.processes.child_process import run_child
+from forecast.training.processes.fitting import TRAIN, VALIDATION, Order
+from forecast.training.processes.options import ProcessOptions
+from forecast.training.processes.scoring import HELD_OUT, ScoreOrder
 from forecast.training.publishing import Trained, found_there, published
-from forecast.training.records import JobProgress, WindowResult
-from forecast.training.scoring_action import HELD_OUT, ScoreOrder
-from forecast.training.series_files import write_series
 
 _ASKS_EVERY_S = 0.5
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from forecast.core.errors import ForecastError
 from forecast.core.types import Forecast, ForecastTask, Series
+from forecast.jobs.context import JobContext
+from forecast.jobs.records import JobError, JobProgress
+from forecast.jobs.series_files import write_series
 from forecast.models.spec import ModelSpec
-from forecast.training.child import ORDER
-from forecast.training.child_process import OnProgress, run_child
-from forecast.training.context import JobContext
-from forecast.training.forecast_files import read_forecasts
-from forecast.training.forecasting_action import ForecastOrder, forecasts_of
-from forecast.training.process import ProcessOptions
-from forecast.training.records import JobError, JobProgress
-from forecast.training.series_files import write_series
+from forecast.training.processes.call import ORDER
+from forecast.training.processes.child_process import OnProgress, run_child
+from forecast.training.processes.forecast_files import read_forecasts
+from forecast.training.processes.forecasting import ForecastOrder, forecasts_of
+from forecast.training.processes.options import ProcessOptions
 
 _IN_A_FILE = 2048  # series
 

@@ -8,9 +8,9 @@ import numpy as np
 from forecast.core.cutoff import first_steps
 from forecast.core.errors import ForecastError
 from forecast.core.types import Series
+from forecast.jobs.context import JobContext, WorkFailed
 from forecast.store.names import CURRENT
 from forecast.store.versions import Version
-from forecast.training.context import JobContext, WorkFailed
 from forecast.training.fit_requests import FitRequest, cut_series
 from forecast.training.fits import Fits
 from forecast.training.splitting import held_steps

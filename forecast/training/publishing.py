@@ -7,12 +7,12 @@ from pathlib import Path
 
 from forecast.core.errors import Conflict
 from forecast.core.state import ModelMetadata
+from forecast.jobs.context import JobContext
+from forecast.jobs.records import JobProgress, WindowResult
 from forecast.models.base.training import TrainingRecord
 from forecast.store.names import snapshot_name
 from forecast.store.versions import ModelShelf, Version
-from forecast.training.context import JobContext
 from forecast.training.fit_requests import FitRequest, Prepared
-from forecast.training.records import JobProgress, WindowResult
 
 _PROPOSALS = 10
 

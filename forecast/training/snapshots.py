@@ -8,15 +8,15 @@ from typing import Any
 from forecast.core.cutoff import end_of
 from forecast.core.errors import ForecastError
 from forecast.core.types import Series
+from forecast.jobs.context import JobContext, Stopped, WorkFailed
+from forecast.jobs.durable import once
+from forecast.jobs.log_file import JobLog
+from forecast.jobs.plans import TrainingPlan, read_plan_series
+from forecast.jobs.records import JobError, JobOutcome, JobProgress, WindowResult
 from forecast.models import MODEL_REGISTRY
-from forecast.training.context import JobContext, Stopped, WorkFailed
-from forecast.training.durable import once
 from forecast.training.fit_requests import FitRequest
 from forecast.training.fits import Fits
-from forecast.training.job_log import JobLog
-from forecast.training.plans import TrainingPlan, read_plan_series
 from forecast.training.promotion import promoted
-from forecast.training.records import JobError, JobOutcome, JobProgress, WindowResult
 from forecast.training.years import last_day, years_of
 
 __all__ = ["Sync", "run_training", "windows_of", "years_of"]

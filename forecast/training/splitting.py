@@ -6,8 +6,8 @@ from typing import NamedTuple
 from forecast.core.cutoff import first_steps
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import Series
+from forecast.jobs.plans import Validation
 from forecast.models.base.config import ModelConfig
-from forecast.training.plans import Validation
 
 DEFAULT_CONTEXT = 512  # before the held back part, for a model that names none
 

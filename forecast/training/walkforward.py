@@ -15,10 +15,10 @@ import pandas as pd
 from forecast.core.errors import InvalidRequest, UnknownModel
 from forecast.core.frequency import Timestamps
 from forecast.core.types import FloatArray, ForecastTask, Series
+from forecast.jobs.context import JobContext, WorkFailed
 from forecast.models import MODEL_REGISTRY
 from forecast.models.spec import ModelSpec
 from forecast.store.versions import ModelStore, Version
-from forecast.training.context import JobContext, WorkFailed
 from forecast.training.forecasting import (
     PastModel,
     context_outside_a_job,
@@ -27,7 +27,7 @@ from forecast.training.forecasting import (
 )
 from forecast.training.past_models import Fetches, How, check_unseen, model_for_year
 from forecast.training.price_grid import PriceGrid, relative_change
-from forecast.training.process import ProcessOptions
+from forecast.training.processes.options import ProcessOptions
 
 Source = Literal["momentum", "snapshot", "remote", "earlier"]
 Rows = npt.NDArray[np.intp]

@@ -7,7 +7,7 @@ import numpy as np
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import Series
-from forecast.training.plans import Snapshots
+from forecast.jobs.plans import Snapshots
 
 
 def last_day(year: int) -> date:

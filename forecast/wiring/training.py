@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from forecast.api.alias_routes import Versions
 from forecast.api.health import ReadyCheck, check_of_jobs, check_of_store
 from forecast.api.training_routes import Training
+from forecast.jobs.jobs import Jobs, JobsOptions
+from forecast.jobs.supervisor import WorkersOptions, WorkerSupervisor
 from forecast.settings import Settings
-from forecast.training.datasets import DatasetOptions, Datasets
-from forecast.training.defaults import DefaultDataset
-from forecast.training.jobs import Jobs, JobsOptions
-from forecast.training.workers import WorkersOptions, WorkerSupervisor
+from forecast.training.requests.datasets import DatasetOptions, Datasets
+from forecast.training.requests.defaults import DefaultDataset
 from forecast.wiring.hosts import child_environment
 from forecast.wiring.shared import data_policy, store_of, sync_of
 

@@ -6,18 +6,18 @@ from functools import partial
 import psutil
 from pydantic import SecretStr
 
+from forecast.jobs.records import JobKind
+from forecast.jobs.worker import Worker, WorkerOptions
+from forecast.jobs.working import Kinds
 from forecast.machine import set_library_variables
 from forecast.models.spec import ModelSpec
 from forecast.settings import Settings
 from forecast.store.sync import StoreSync
-from forecast.training.backtest import run_backtest
+from forecast.training.backtests.backtest import run_backtest
 from forecast.training.fits import Fits
-from forecast.training.limits import ChildLimits
-from forecast.training.process import ProcessOptions
-from forecast.training.records import JobKind
+from forecast.training.processes.limits import ChildLimits
+from forecast.training.processes.options import ProcessOptions
 from forecast.training.snapshots import run_training
-from forecast.training.worker import Worker, WorkerOptions
-from forecast.training.working import Kinds
 from forecast.wiring.hosts import child_environment
 from forecast.wiring.shared import interpreter_of, operator_config, sources_of, store_of, sync_of
 

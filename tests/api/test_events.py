@@ -15,7 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from forecast.api.events import EventStreams
 from forecast.api.middleware import BodyLimit, Edge, Lifecycle
-from forecast.training.records import JobEvent
+from forecast.jobs.records import JobEvent
 from tests.api.serving import running
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)

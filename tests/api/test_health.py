@@ -9,9 +9,9 @@ from forecast.api.app import create_app
 from forecast.api.health import check_of_jobs, check_of_store
 from forecast.api.options import ApiOptions
 from forecast.core.errors import HostUnavailable
+from forecast.jobs import worker_rows
+from forecast.jobs.database import clock, engine_of
 from forecast.serving.hosts import Answer
-from forecast.training import worker_rows
-from forecast.training.database import clock, engine_of
 from tests.api.serving import (
     OPTIONS,
     ScriptedHost,

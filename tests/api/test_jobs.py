@@ -15,15 +15,15 @@ import pytest
 from forecast.api.app import create_app
 from forecast.api.options import ApiOptions
 from forecast.core.types import Series
-from forecast.training import worker_rows
-from forecast.training.backtest_results import TABLE
-from forecast.training.context import LOG
-from forecast.training.database import clock, engine_of
-from forecast.training.event_rows import append
-from forecast.training.job_folders import RESULT
-from forecast.training.jobs import Jobs
-from forecast.training.plans import BacktestPlan, TrainingPlan
-from forecast.training.records import Job, JobOutcome, JobProgress
+from forecast.jobs import worker_rows
+from forecast.jobs.context import LOG
+from forecast.jobs.database import clock, engine_of
+from forecast.jobs.event_rows import append
+from forecast.jobs.folders import RESULT
+from forecast.jobs.jobs import Jobs
+from forecast.jobs.plans import BacktestPlan, TrainingPlan
+from forecast.jobs.records import Job, JobOutcome, JobProgress
+from forecast.training.backtests.results import TABLE
 from tests.api.serving import AUTH, OPTIONS, replying, running, status_answer
 from tests.api.training_parts import training_in
 

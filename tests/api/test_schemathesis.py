@@ -18,11 +18,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from forecast.core.state import ModelMetadata
+from forecast.jobs import worker_rows
+from forecast.jobs.database import clock, engine_of, prepare
 from forecast.settings import Settings
 from forecast.store.config import StoreConfig
 from forecast.store.versions import ModelStore
-from forecast.training import worker_rows
-from forecast.training.database import clock, engine_of, prepare
 from forecast.wiring import gateway_app
 from tests.api.serving import AUTH, KEY, running
 

@@ -13,12 +13,12 @@ import pytest
 from forecast.api.app import create_app
 from forecast.api.options import ApiOptions
 from forecast.api.training_examples import BACKTESTS, SHORT_TRAININGS, TRAININGS
+from forecast.jobs.plans import BacktestPlan, TrainingPlan, read_plan, read_plan_series
 from forecast.models import MODEL_REGISTRY
-from forecast.training.defaults import DefaultDataset
-from forecast.training.plans import BacktestPlan, TrainingPlan, read_plan, read_plan_series
+from forecast.training.requests.defaults import DefaultDataset
 from tests.api.serving import AUTH, OPTIONS, replying, running, spec_of, status_answer
 from tests.api.training_parts import training_in
-from tests.training.request_helpers import CSV, FORM, TABLE, form
+from tests.training.requests.request_helpers import CSV, FORM, TABLE, form
 
 TRAINING, BACKTEST = "/forecast/v1/lstm/training", "/forecast/v1/lstm/backtest"
 JOBS = "/forecast/v1/jobs"

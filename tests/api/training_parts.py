@@ -4,8 +4,8 @@ from pathlib import Path
 
 from forecast.api.training_routes import Training
 from forecast.data.policy import DataPolicy
-from forecast.training.datasets import DatasetOptions, Datasets
-from forecast.training.jobs import Jobs, JobsOptions
+from forecast.jobs.jobs import Jobs, JobsOptions
+from forecast.training.requests.datasets import DatasetOptions, Datasets
 
 
 def training_in(home: Path, **options: object) -> Training:

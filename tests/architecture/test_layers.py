@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "forecast"
 FILES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))
 
 # From the bottom up; a layer imports its own and those below it.
-LAYERS = ("core", "models", "store", "data", "serving", "training", "api")
+LAYERS = ("core", "models", "store", "data", "jobs", "serving", "training", "api")
 COMPOSITION = {
     "settings",
     "keys",
@@ -23,7 +23,13 @@ COMPOSITION = {
     "worker",
     "cli",
 }
-READ_THE_ENVIRONMENT = {"settings.py", "main.py", "host.py", "worker.py"}
+READ_THE_ENVIRONMENT = {
+    "settings.py",
+    "main.py",
+    "host.py",
+    "worker.py",
+    "training/processes/runner.py",  # a process of its own: torchrun tells it its rank
+}
 WEB = {"fastapi", "starlette", "uvicorn"}
 MODEL_LIBRARIES = {
     "chronos",

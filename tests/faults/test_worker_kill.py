@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from forecast.training.records import JobState
-from tests.training.jobs_at_work import (
+from forecast.jobs.records import JobState
+from tests.jobs.jobs_at_work import (
     SERIES,
     database_of,
     effects,

@@ -14,15 +14,15 @@ import numpy as np
 
 from forecast.core.frequency import Frequency
 from forecast.core.types import Series
+from forecast.jobs.context import JobContext
+from forecast.jobs.records import JobProgress
 from forecast.store.config import StoreConfig
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
-from forecast.training.context import JobContext
 from forecast.training.fits import Fits
-from forecast.training.limits import ChildLimits
-from forecast.training.process import ProcessOptions
-from forecast.training.records import JobProgress
+from forecast.training.processes.limits import ChildLimits
+from forecast.training.processes.options import ProcessOptions
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 LIMITS = ChildLimits(cancel_s=5.0, poll_s=0.05)

@@ -10,7 +10,7 @@ from forecast.models import MODEL_REGISTRY
 from forecast.store.config import StoreConfig
 from forecast.store.names import snapshot_name
 from forecast.store.versions import ModelStore, Version
-from forecast.training.process import ProcessOptions
+from forecast.training.processes.options import ProcessOptions
 
 PROCESS = ProcessOptions(Path(sys.executable), {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"})
 

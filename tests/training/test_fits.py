@@ -8,9 +8,9 @@ import pytest
 
 from forecast.core.cutoff import end_of
 from forecast.core.errors import BadData, LooksAhead
+from forecast.jobs.plans import Validation
 from forecast.models import MODEL_REGISTRY
 from forecast.training.fit_requests import FitRequest
-from forecast.training.plans import Validation
 from tests.training.fit_helpers import LSTM, fits_at, job_at, store_at, weekly
 
 pytest.importorskip("torch", reason="needs the networks extra")

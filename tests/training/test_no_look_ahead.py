@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from forecast.core.cutoff import cut, end_of
 from forecast.core.types import ForecastTask, Series
+from forecast.jobs.plans import Validation
 from forecast.models import MODEL_REGISTRY
-from forecast.training.child import Call
 from forecast.training.fit_requests import FitRequest, prepared
 from forecast.training.fits import order_of, write_order
-from forecast.training.fitting_action import fit
-from forecast.training.plans import Validation
+from forecast.training.processes.call import Call
+from forecast.training.processes.fitting import fit
 from tests.training.fit_helpers import LSTM, PATCHTST, fits_at, job_at, store_at, weekly
 
 pytest.importorskip("torch", reason="needs the networks extra")

@@ -6,7 +6,7 @@ import pytest
 
 from forecast.core.errors import InvalidRequest, SourceUnavailable
 from forecast.core.types import Series
-from forecast.training.plans import Snapshots, TrainingPlan, Validation, write_plan
+from forecast.jobs.plans import Snapshots, TrainingPlan, Validation, write_plan
 from forecast.training.snapshots import run_training, years_of
 from tests.training.fit_helpers import LSTM, Killed, fits_at, job_at, store_at, weekly
 

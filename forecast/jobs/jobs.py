@@ -1,0 +1,367 @@
+"""The jobs as the gateway sees them: submitted, looked at, followed, cancelled, tried again."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from dbos import DBOSClient
+
+from forecast.core.atomic import discard
+from forecast.core.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound, QueueFull
+from forecast.core.types import Series
+from forecast.jobs import event_rows, folders, job_rows
+from forecast.jobs.database import clock, engine_of, one_at_a_time, prepare
+from forecast.jobs.job_rows import NewJob
+from forecast.jobs.plans import BacktestPlan, TrainingPlan, write_plan
+from forecast.jobs.queue import client_of, enqueue
+from forecast.jobs.records import Job, JobEvent, JobFilter, JobState
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_RETRY_AFTER_S = 60.0
+_THREADS = 8
+_NO_JOB = "there is no job of this id; GET /forecast/v1/jobs lists them"
+
+
+@dataclass(frozen=True, slots=True)
+class JobsOptions:
+    """Where the jobs lie, and how many there may be.
+
+    Attributes:
+        folder: of the jobs' own folders; workers read and write the same one.
+        database_url: `sqlite:///<file>` or `postgresql://…`; of the workers too.
+        at_once: jobs that the workers run at a time, as far as is known before they start.
+        max_waiting: jobs that may wait.
+        kept: jobs that are over and remembered; the oldest go first.
+        lost_s: a worker unheard of for so long is dead.
+        poll_s: pause between two looks for new events.
+        sweep_s: pause between two rounds of forgetting.
+    """
+
+    folder: Path
+    database_url: str
+    at_once: int = 1
+    max_waiting: int = 16
+    kept: int = 1000
+    lost_s: float = 20.0
+    poll_s: float = 0.5
+    sweep_s: float = 600.0
+
+
+class Jobs:
+    """The gateway's side of the jobs. Holds nothing: all is in the database and the folders.
+
+    Any number of gateways may share them. Each method waits for the database in a thread, and
+    raises DatabaseUnavailable where it does not answer.
+    """
+
+    def __init__(self, options: JobsOptions) -> None:
+        """Remember where; nothing is connected before the first use.
+
+        Raises:
+            ValueError: the address of the database is of no known kind.
+        """
+        self._options = options
+        self._engine = engine_of(options.database_url)
+        self._client: DBOSClient = client_of(self._engine)
+        # Threads of our own: a database that does not answer holds up nothing but the jobs.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
+        self._is_prepared = False
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Make what is missing in the database; one that does not answer is asked again later."""
+        try:
+            await self._ask(job_rows.counts)
+        except DatabaseUnavailable:
+            log.warning("the jobs wait for their database")
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    async def close(self) -> None:
+        """Let go of the database; the jobs go on."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._engine.dispose)
+
+    # What begins a job
+
+    async def submit(
+        self,
+        plan: TrainingPlan | BacktestPlan,
+        series: Sequence[Series],
+        *,
+        idempotency_key: str | None = None,
+        body_sha256: str | None = None,
+        retry_of: str | None = None,
+    ) -> Job:
+        """Queue a job; a worker takes it up when it has room.
+
+        Args:
+            idempotency_key: asked again with the same key and body, the same job is answered.
+            body_sha256: of what the caller sent.
+
+        Raises:
+            QueueFull: too many wait already.
+            InvalidRequest: the key came before with another body.
+        """
+        job = NewJob(
+            id=folders.new_id(plan.kind),
+            kind=plan.kind,
+            model_id=plan.model_id,
+            idempotency_key=_digest(idempotency_key),
+            body_sha256=body_sha256,
+            retry_of=retry_of,
+            warnings=plan.warnings,
+        )
+        if earlier := await self._of_key(job):
+            return earlier
+        return await self._begin(job, lambda folder: write_plan(folder, plan, series))
+
+    async def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+        """Do again what a job that failed or was cancelled was to do, as a new job.
+
+        Raises:
+            InvalidRequest: the key came before with another request.
+            NotFound: there is none of this id.
+            Conflict: it has not failed.
+            QueueFull: too many wait already.
+        """
+        old = await self.get(job_id)
+        if old.state not in (JobState.FAILED, JobState.CANCELLED):
+            raise Conflict(
+                f"the job is {old.state}; only one that failed or was cancelled can be tried again"
+            )
+        job = NewJob(
+            id=folders.new_id(old.kind),
+            kind=old.kind,
+            model_id=old.model_id,
+            idempotency_key=_digest(idempotency_key),
+            body_sha256=_digest(f"retry {job_id}"),
+            retry_of=job_id,
+        )
+        if earlier := await self._of_key(job):
+            return earlier
+        source = self._folder(job_id)
+        return await self._begin(job, lambda folder: folders.copy_plan(source, folder))
+
+    # What callers ask
+
+    async def get(self, job_id: str) -> Job:
+        """Look at a job.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        _check_id(job_id)
+        return _found(await self._ask(lambda connection: job_rows.find(connection, job_id)))
+
+    async def list(self, wanted: JobFilter) -> list[Job]:
+        """List jobs, newest first."""
+        return await self._ask(lambda connection: job_rows.listed(connection, wanted))
+
+    async def cancel(self, job_id: str) -> Job:
+        """End a job: one that waits at once, one that runs within seconds; twice is fine.
+
+        Raises:
+            NotFound: there is none of this id.
+            Conflict: it is over.
+        """
+        _check_id(job_id)
+        job = _found(
+            await self._change(lambda connection: job_rows.ask_to_cancel(connection, job_id))
+        )
+        if job.state in (JobState.SUCCEEDED, JobState.FAILED):
+            raise Conflict(f"the job has {job.state} already")
+        if job.state is JobState.CANCELLED:
+            await self._in_thread(lambda: self._client.cancel_workflow(job_id))
+        return job
+
+    async def result(self, job_id: str) -> Path:
+        """Find the folder with `result.json` of a job that succeeded.
+
+        Raises:
+            NotFound: there is no such job, or it has no result.
+        """
+        job = await self.get(job_id)
+        folder = self._folder(job_id)
+        if job.state is not JobState.SUCCEEDED or not (folder / folders.RESULT).exists():
+            raise NotFound(f"the job is {job.state} and has no result; look at the job")
+        return folder
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncGenerator[JobEvent, None]:
+        """Give what happened to a job after an event, and what happens, until it is over.
+
+        Of what only tells how far a job was, the oldest is forgotten; numbers have gaps then.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        await self.get(job_id)
+        while True:
+            seen = after
+            events = await self._ask(partial(event_rows.read, job_id=job_id, after=seen))
+            for event in events:
+                after = event.id
+                yield event
+                if event.kind == "done":
+                    return
+            if not events and await self._is_over(job_id):
+                return
+            if not events:
+                await asyncio.sleep(self._options.poll_s)
+
+    async def log(self, job_id: str, *, last: int = 65_536) -> str:
+        """Read the end of what a job's processes printed.
+
+        Args:
+            last: bytes, at most.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        await self.get(job_id)
+        return await asyncio.to_thread(folders.end_of_log, self._folder(job_id), last)
+
+    async def health(self) -> dict[str, Any]:
+        """Say whether the database answers, how many workers live, and how long the queue is."""
+        try:
+            found = await self._ask(
+                lambda connection: (job_rows.counts(connection), self._living(connection))
+            )
+        except DatabaseUnavailable as error:
+            return {"database": error.detail, "workers": 0, "waiting": 0, "running": 0}
+        counts, workers = found
+        return {"database": None, "workers": len(workers), **counts}
+
+    # How
+
+    async def _begin(self, job: NewJob, write: Callable[[Path], None]) -> Job:
+        folder = self._folder(job.id)
+        try:
+            await asyncio.to_thread(write, folder)
+        except FileNotFoundError:
+            raise NotFound("the data of that job is not kept any more; send it again") from None
+        try:
+            return await self._change(lambda connection: self._insert(connection, job))
+        except BaseException as error:
+            await asyncio.to_thread(discard, folder)
+            earlier = await self._of_key(job) if isinstance(error, sa.exc.IntegrityError) else None
+            if earlier is None:
+                raise
+            return earlier
+
+    def _insert(self, connection: sa.Connection, job: NewJob) -> Job:
+        """Make the row and the entry of the queue in one transaction: both are there or none."""
+        one_at_a_time(connection)
+        counts = job_rows.counts(connection)
+        slots = max(self._options.at_once, sum(self._living(connection).values()))
+        room = self._options.max_waiting + max(0, slots - counts["running"])
+        if counts["waiting"] >= room:
+            raise QueueFull(
+                f"{counts['waiting']} jobs wait already; try again later",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        made = job_rows.insert(connection, job)
+        enqueue(self._client, connection, job.id)
+        return made
+
+    async def _of_key(self, job: NewJob) -> Job | None:
+        key = job.idempotency_key
+        if key is None:
+            return None
+        found = await self._ask(lambda connection: job_rows.find_by_key(connection, key))
+        if found is None:
+            return None
+        earlier, body = found
+        if body != job.body_sha256:
+            raise InvalidRequest(
+                "this Idempotency-Key came before with another request; send a new key"
+            )
+        return earlier
+
+    async def _is_over(self, job_id: str) -> bool:
+        job = await self._ask(lambda connection: job_rows.find(connection, job_id))
+        return job is None or job.state.is_over
+
+    def _living(self, connection: sa.Connection) -> dict[str, int]:
+        return job_rows.living(connection, clock(self._engine) - self._options.lost_s)
+
+    def _folder(self, job_id: str) -> Path:
+        return self._options.folder / job_id
+
+    async def _sweep(self) -> None:
+        while True:
+            with suppress(DatabaseUnavailable, OSError):
+                await self.sweep()
+            await asyncio.sleep(self._options.sweep_s)
+
+    async def sweep(self) -> None:
+        """Forget the oldest jobs beyond those kept, and what nobody knows."""
+        kept = self._options.kept
+        old = await self._ask(lambda connection: job_rows.over_beyond(connection, kept))
+        if old:
+            await self._in_thread(lambda: self._client.delete_workflows(old))
+            await self._change(lambda connection: job_rows.forget(connection, old))
+            await asyncio.to_thread(folders.remove, self._options.folder, old)
+        known = await self._ask(job_rows.known)
+        for path in await asyncio.to_thread(folders.orphans, self._options.folder, known):
+            await asyncio.to_thread(discard, path)
+
+    async def _ask(self, question: Callable[[sa.Connection], T]) -> T:
+        def asked() -> T:
+            with self._engine.connect() as connection:
+                return question(connection)
+
+        return await self._in_thread(asked)
+
+    async def _change(self, change: Callable[[sa.Connection], T]) -> T:
+        def changed() -> T:
+            with self._engine.begin() as connection:
+                return change(connection)
+
+        return await self._in_thread(changed)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        def prepared() -> T:
+            if not self._is_prepared:
+                prepare(self._engine, self._options.database_url)
+                self._is_prepared = True
+            return work()
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, prepared)
+        except sa.exc.IntegrityError:
+            raise
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("the database of the jobs failed: %s", type(error).__name__)
+            raise DatabaseUnavailable(
+                "the database of the jobs does not answer; the gateway's log says more",
+                retry_after_s=5.0,
+            ) from error
+
+
+def _digest(key: str | None) -> str | None:
+    return None if key is None else hashlib.sha256(key.encode()).hexdigest()
+
+
+def _check_id(text: str) -> None:
+    if not folders.is_id(text):
+        raise NotFound(_NO_JOB)
+
+
+def _found(job: Job | None) -> Job:
+    if job is None:
+        raise NotFound(_NO_JOB)
+    return job

@@ -1,0 +1,1 @@
+"""Rolling origins: forecasts from the past, each with what was known then."""

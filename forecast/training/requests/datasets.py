@@ -1,0 +1,261 @@
+"""Named datasets: a file as it was sent, and which column of it is what.
+
+`<folder>/<name>/dataset.json` is the truth: it names the file beside it, whose name holds its
+checksum. Another file takes its place when `dataset.json` is replaced, at once or not at all.
+"""
+
+import hashlib
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from forecast.core.atomic import locked, replacing, write_text
+from forecast.core.errors import Conflict, InvalidRequest, NotFound, StoreError, TooLarge
+from forecast.data.files import FileFormat, read_frame
+from forecast.data.policy import DataPolicy
+from forecast.data.tables import TableSchema
+from forecast.data.validation import excerpt
+from forecast.training.requests.tables import series_of_table, text_columns
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+_NAME = re.compile(NAME_PATTERN)
+_FORMAT_VERSION = 1
+_RECORD, _LOCK = "dataset.json", ".lock"
+_GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions:
+    """Where datasets are kept, and how much of them.
+
+    Attributes:
+        max_bytes: of the files of all datasets together.
+    """
+
+    folder: Path
+    max_datasets: int = 100
+    max_bytes: int = 4 * _GIB
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file that a caller sent.
+
+    Attributes:
+        name: the file name the caller gave, or "".
+    """
+
+    body: bytes
+    format: FileFormat
+    name: str = ""
+
+
+class Dataset(BaseModel):
+    """`dataset.json`: what is kept under a name.
+
+    Attributes:
+        file: the name of the file beside the record.
+        schema_: which column of the file is what.
+        rows: of the file.
+        items: series in it.
+        start, end: times of the first and last step of all series; None where time is not known.
+        source_name: the file name the caller gave.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    format_version: int = Field(_FORMAT_VERSION, ge=1, le=_FORMAT_VERSION)
+    name: str
+    file: str
+    format: FileFormat
+    schema_: TableSchema = Field(alias="schema")
+    sha256: str
+    size_bytes: int
+    rows: int
+    items: int
+    start: str | None
+    end: str | None
+    created_at: datetime
+    source_name: str
+
+    @property
+    def reference(self) -> str:
+        """Name the data, whatever is put under the same name later."""
+        return f"dataset:{self.name}@{self.sha256[:12]}"
+
+    def described(self) -> dict[str, Any]:
+        """Show it to a caller."""
+        hidden = {"format_version", "file"}
+        return self.model_dump(mode="json", by_alias=True, exclude=hidden)
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a dataset."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest.field(
+            "/dataset",
+            "a name has up to 63 of a-z, 0-9, - and _, and begins with a letter or digit",
+        )
+
+
+class Datasets:
+    """The datasets of a deployment. Safe to use from several threads and processes."""
+
+    def __init__(self, options: DatasetOptions, policy: DataPolicy) -> None:
+        """Remember where; nothing is read or written yet."""
+        self._options = options
+        self._policy = policy
+
+    def put(self, name: str, sent: SentFile, schema: TableSchema) -> tuple[Dataset, bool]:
+        """Keep a file under a name; says whether the name is new. Blocks.
+
+        Raises:
+            InvalidRequest: this is no name, or the schema does not fit the file.
+            BadData: the file cannot be read.
+            TooLarge: it alone is larger than all datasets may be together.
+            Conflict: there is no room for it.
+            StoreError: it cannot be written.
+        """
+        folder = self._folder(name)
+        if len(sent.body) > self._options.max_bytes:
+            raise TooLarge(f"datasets may have {self._options.max_bytes} bytes together")
+        dataset = self._described(name, sent, schema)
+        try:
+            with locked(self._options.folder / _LOCK):
+                others = [one for one in self.all() if one.name != name]
+                self._check_room(others, dataset)
+                is_new = not (folder / _RECORD).exists()
+                self._write(folder, dataset, sent.body)
+        except OSError as error:
+            raise StoreError("the dataset cannot be written; its disk may be full") from error
+        return dataset, is_new
+
+    def all(self) -> list[Dataset]:
+        """List the datasets by their names; what cannot be read is left out."""
+        folders = self._options.folder
+        if not folders.is_dir():
+            return []
+        names = sorted(path.name for path in folders.iterdir() if _NAME.fullmatch(path.name))
+        return [found for name in names if (found := self._read_record(name)) is not None]
+
+    def get(self, name: str) -> Dataset:
+        """Look at a dataset.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        found = self._read_record(name) if _NAME.fullmatch(name) else None
+        if found is None:
+            raise NotFound(
+                f"there is no dataset {excerpt(name)}; GET /forecast/v1/datasets lists them"
+            )
+        return found
+
+    def remove(self, name: str) -> None:
+        """Forget a dataset. Models that learned from it stay.
+
+        Raises:
+            NotFound: there is none of this name.
+            StoreError: it cannot be removed.
+        """
+        self.get(name)
+        try:
+            with locked(self._options.folder / _LOCK):
+                (self._folder(name) / _RECORD).unlink(missing_ok=True)
+                shutil.rmtree(self._folder(name), ignore_errors=True)
+        except OSError as error:
+            raise StoreError("the dataset cannot be removed") from error
+
+    def frame(
+        self, name: str, schema: TableSchema | None = None
+    ) -> tuple[pd.DataFrame, TableSchema, Dataset]:
+        """Read the table of a dataset. Blocks.
+
+        Args:
+            schema: which column is what, in place of what is kept with the dataset.
+
+        Raises:
+            NotFound: there is none of this name.
+            Conflict: its file is not what was put there.
+        """
+        dataset, body = self._whole(name)
+        roles = schema or dataset.schema_
+        frame = read_frame(body, dataset.format, self._policy, text_columns(roles))
+        return frame, roles, dataset
+
+    def _folder(self, name: str) -> Path:
+        check_name(name)
+        return self._options.folder / name
+
+    def _described(self, name: str, sent: SentFile, schema: TableSchema) -> Dataset:
+        frame = read_frame(sent.body, sent.format, self._policy, text_columns(schema))
+        series = series_of_table(frame, schema, self._policy).series
+        times = [found for one in series if (found := one.past_timestamps) is not None]
+        sha256 = hashlib.sha256(sent.body).hexdigest()
+        return Dataset(
+            name=name,
+            file=f"data-{sha256[:16]}.{sent.format.lower()}",
+            format=sent.format,
+            schema_=schema,
+            sha256=sha256,
+            size_bytes=len(sent.body),
+            rows=len(frame),
+            items=len(series),
+            start=str(min(one[0] for one in times)) if times else None,
+            end=str(max(one[-1] for one in times)) if times else None,
+            created_at=datetime.now(UTC),
+            source_name="".join(filter(str.isprintable, sent.name))[:256],
+        )
+
+    def _check_room(self, others: list[Dataset], new: Dataset) -> None:
+        most, most_bytes = self._options.max_datasets, self._options.max_bytes
+        if len(others) >= most:
+            raise Conflict(f"{len(others)} datasets are kept, all that may be; delete one first")
+        used = sum(one.size_bytes for one in others)
+        if used + new.size_bytes > most_bytes:
+            raise Conflict(
+                f"this dataset has {new.size_bytes} bytes and {most_bytes - used} are left for it;"
+                " delete another first"
+            )
+
+    def _write(self, folder: Path, dataset: Dataset, body: bytes) -> None:
+        """Write the file, then the record that names it; then what nothing names is removed."""
+        with replacing(folder / dataset.file) as draft:
+            draft.write_bytes(body)
+        write_text(folder / _RECORD, dataset.model_dump_json(by_alias=True, indent=2) + "\n")
+        for path in folder.iterdir():
+            if path.name not in (_RECORD, dataset.file):
+                path.unlink(missing_ok=True)
+
+    def _read_record(self, name: str) -> Dataset | None:
+        try:
+            text = (self._options.folder / name / _RECORD).read_bytes()
+            return Dataset.model_validate_json(text)
+        except (OSError, ValidationError):
+            return None
+
+    def _whole(self, name: str) -> tuple[Dataset, bytes]:
+        """Read a record and its file; both anew where they were replaced in between."""
+        while True:
+            dataset = self.get(name)
+            body = self._body(dataset)
+            if body is not None:
+                return dataset, body
+            if self.get(name).sha256 == dataset.sha256:
+                raise Conflict(
+                    f"the file of dataset {name!r} is not what was put there; put it once more"
+                )
+
+    def _body(self, dataset: Dataset) -> bytes | None:
+        """Read the file; None where it is gone or is not what the record says."""
+        try:
+            body = (self._folder(dataset.name) / dataset.file).read_bytes()
+        except OSError:
+            return None
+        return body if hashlib.sha256(body).hexdigest() == dataset.sha256 else None

@@ -1,0 +1,83 @@
+"""A worker whose jobs take steps, each in a child process that writes a line down."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from forecast.core.errors import InvalidRequest
+from forecast.jobs.context import JobContext, Stopped
+from forecast.jobs.plans import TrainingPlan
+from forecast.jobs.records import JobKind, JobOutcome, JobProgress
+from forecast.jobs.worker import Worker, WorkerOptions
+from forecast.logs import configure_logging
+from tests.jobs.jobs_at_work import EFFECTS
+
+WRITE = "import sys; open(sys.argv[1], 'a').write(sys.argv[2] + '\\n')"
+
+
+def take_steps(plan: TrainingPlan, context: JobContext) -> JobOutcome:
+    """Take the steps of a plan; the results say in what order they were."""
+    done = []
+    for number in range(plan.config["steps"]):
+        place = {"window": str(number), "window_number": number + 1}
+        context.report(JobProgress(phase="stepping", loss=math.inf, **place))
+        result = context.step(f"step {number}", lambda: step(plan, context, number))  # noqa: B023
+        done.append(result["number"])
+    return JobOutcome(
+        state="succeeded", metrics={"steps": len(done), "none": math.nan}, message=f"did {done}"
+    )
+
+
+def step(plan: TrainingPlan, context: JobContext, number: int) -> dict[str, object]:
+    if number == plan.config.get("fails"):
+        raise InvalidRequest(f"step {number} cannot be")
+    if number == plan.config.get("breaks"):
+        raise RuntimeError("a mistake of ours")
+    write(context.folder / EFFECTS, number, in_child=plan.config.get("in_child", False))
+    with context.log.open("a") as log:
+        log.write(f"step {number} was done\n")
+    if number == plan.config.get("dies"):
+        signal.raise_signal(signal.SIGKILL)
+    if number == plan.config.get("gated"):
+        wait(context)
+    return {
+        "number": number,
+        "window": str(number),
+        "state": "trained",
+        "version": f"v{number}",
+        "metrics": {"a": 1.0, "b": math.nan},
+    }
+
+
+def write(file: Path, number: int, *, in_child: bool) -> None:
+    if in_child:
+        subprocess.run([sys.executable, "-c", WRITE, str(file), str(number)], check=True)
+        return
+    with file.open("a") as effects:
+        effects.write(f"{number}\n")
+
+
+def wait(context: JobContext) -> None:
+    """Wait until somebody opens the gate, or the job is to stop."""
+    turn = threading.Event()
+    while not (context.folder / "gate").exists():
+        if context.should_stop():
+            raise Stopped
+        turn.wait(0.02)
+
+
+def main() -> None:
+    given = json.loads(sys.argv[1])
+    options = WorkerOptions(**given | {"folder": Path(given["folder"])})
+    configure_logging("worker", "info", "plain", access=False)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    Worker(options, {JobKind.TRAINING: take_steps}).run(stop)
+
+
+if __name__ == "__main__":
+    main()
