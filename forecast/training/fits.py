@@ -15,9 +15,11 @@ from forecast.jobs.records import JobProgress, WindowResult
 from forecast.jobs.series_files import write_series
 from forecast.models.base.training import TrainingRecord
 from forecast.models.spec import ModelSpec
+from forecast.store.names import snapshot_name
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelShelf, ModelStore
 from forecast.training.fit_requests import FitRequest, Prepared, prepared, training_record
+from forecast.training.past_models import Fetches
 from forecast.training.processes.call import ORDER
 from forecast.training.processes.child_process import run_child
 from forecast.training.processes.fitting import TRAIN, VALIDATION, Order
@@ -35,6 +37,7 @@ class Fits:
         store: where versions and snapshots are published.
         sources: of the weights to start from.
         process: how the process of a model is run.
+        remote: where a snapshot may lie that the store lacks; None for nowhere.
     """
 
     def __init__(
@@ -42,10 +45,12 @@ class Fits:
         store: ModelStore,
         sources: SourceResolver,
         process: Callable[[ModelSpec], ProcessOptions],
+        remote: Fetches | None = None,
     ) -> None:
         self.store = store
         self.sources = sources
         self.process = process
+        self.remote = remote
 
     def fit(self, request: FitRequest, context: JobContext) -> WindowResult:
         """Train and publish, unless the store holds it already. Blocks.
@@ -60,12 +65,20 @@ class Fits:
         shelf = self.store.model(request.spec.model_id)
         run = fit.run(request.window)
         with _alone(shelf.checkpoints(run) / ".lock", context):
+            self._fetch(request, shelf)
             if (there := found_there(request, fit, shelf, context)) is None:
                 with self._start_held(request, shelf), shelf.drafting() as draft:
                     trained = self._train(request, fit, context, (draft, shelf.checkpoints(run)))
                     there = published(request, trained, shelf, context, draft)
             shelf.forget_checkpoints(run)
         return there
+
+    def _fetch(self, request: FitRequest, shelf: ModelShelf) -> None:
+        """Bring a snapshot here that somebody has trained already, if anybody has."""
+        day = request.snapshot
+        if self.remote is None or day is None or request.overwrite or shelf.snapshot(day):
+            return
+        self.remote.ensure_available(shelf.model_id, snapshot_name(day))
 
     def train(self, request: FitRequest, context: JobContext, target: Path) -> Trained:
         """Train into a folder that is there and empty; nothing is published or resumed.

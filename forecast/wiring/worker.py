@@ -50,8 +50,9 @@ def kinds_of(settings: Settings, environment: Mapping[str, str]) -> Kinds:
     store = store_of(settings)
     sync = sync_of(settings, store)
     process = partial(_process, settings, _variables(settings, environment))
-    fits = Fits(store, sources_of(settings, store), process)
-    copies = None if settings.storage_backend == "local" else partial(_copied, sync)
+    is_copied = settings.storage_backend != "local"
+    fits = Fits(store, sources_of(settings, store), process, sync if is_copied else None)
+    copies = partial(_copied, sync) if is_copied else None
     return {
         JobKind.TRAINING: partial(run_training, fits=fits, sync=copies),
         JobKind.BACKTEST: partial(run_backtest, fits=fits, sync=sync),

@@ -1,6 +1,7 @@
 """One fit, in a real child process, published in a real store."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -10,7 +11,11 @@ from forecast.core.cutoff import end_of
 from forecast.core.errors import BadData, LooksAhead
 from forecast.jobs.plans import Validation
 from forecast.models import MODEL_REGISTRY
+from forecast.store.hub import HubSettings
+from forecast.store.remotes import RemoteOptions, remotes_of
+from forecast.store.sync import StoreSync
 from forecast.training.fit_requests import FitRequest
+from tests.fakes.hub import FakeHub
 from tests.training.fit_helpers import LSTM, fits_at, job_at, store_at, weekly
 
 pytest.importorskip("torch", reason="needs the networks extra")
@@ -166,3 +171,27 @@ def test_an_unpublished_fit_lies_where_it_was_asked_and_nowhere_else(tmp_path, s
     assert trained.prepared.cutoff == datetime(2018, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert trained.metrics == trained.record.metrics
     assert store.model("lstm").versions() == store.model("lstm").snapshots() == []
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
+def test_a_snapshot_that_lies_on_the_hub_is_brought_and_not_trained_again(tmp_path, store, fits):
+    trained = fits.fit(snapshot(), job_at(tmp_path / "here").context)
+    elsewhere = store_at(tmp_path / "there")
+    with FakeHub() as hub:
+        options = RemoteOptions(
+            backend="hf",
+            repos={"lstm": "team/lstm"},
+            hub=HubSettings(endpoint=hub.endpoint, token=hub.token),
+            staging=tmp_path / "incoming",
+        )
+        report = StoreSync(store, remotes_of(store, options, ["lstm"])).upload(
+            "lstm", trained.version
+        )
+        assert report.failed == {}
+        there = fits_at(tmp_path / "there", elsewhere)
+        there.remote = StoreSync(elsewhere, remotes_of(elsewhere, options, ["lstm"]))
+        another = replace(job_at(tmp_path / "there").context, job_id="tr_another")
+        found = there.fit(snapshot(), another)
+    assert (found.state, found.version) == ("skipped", trained.version)
+    one, other = (kept.model("lstm").get(trained.version).manifest for kept in (store, elsewhere))
+    assert one == other
