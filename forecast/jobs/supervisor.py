@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from forecast.core.processes import end
+
 log = logging.getLogger(__name__)
 
 
@@ -85,17 +87,7 @@ class WorkerSupervisor:
         try:
             return f"ended with status {await process.wait()}"
         finally:
-            await self._end(process)
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        if process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), self._options.stop_s)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+            await end(process, self._options.stop_s)
 
     def _name(self, slot: int) -> str:
         return f"{self._options.name}-{slot}"

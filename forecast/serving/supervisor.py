@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from forecast.core.errors import ForecastError, HostUnavailable
+from forecast.core.processes import end
 from forecast.models.spec import ModelSpec
 from forecast.serving.channel import Channel
 from forecast.serving.hosts import Answer, Call
@@ -210,15 +211,8 @@ class Child:
             log.error("%s could not be loaded again", self._spec.model_id)
 
     async def _end(self) -> None:
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), self._options.stop_s)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if self._process is not None:
+            await end(self._process, self._options.stop_s)
 
 
 def _thread_limits(threads: int) -> dict[str, str]:
