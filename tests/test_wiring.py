@@ -4,15 +4,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from forecast.models import MODEL_REGISTRY
 from forecast.serving.channel import RemoteHost
 from forecast.serving.children import ChildHost
 from forecast.serving.inline import InlineHost
-from forecast.settings import Settings
-from forecast.wiring import hosts
-from forecast.wiring.shared import operator_config
+from forecast.settings import Settings, read_settings
+from forecast.wiring import gateway_app, hosts
+from forecast.wiring.shared import operator_config, store_of, sync_of
+from forecast.wiring.worker import memory_bytes
 
 CHRONOS = replace(MODEL_REGISTRY["chronos"], max_replicas=8)
 
@@ -72,3 +74,37 @@ def test_what_only_the_operator_sets_reaches_its_model_and_no_other(tmp_path):
     assert list(given) == ["api_key"]
     assert given["api_key"].get_secret_value() == "nixak-of-the-test"
     assert operator_config(MODEL_REGISTRY["chronos"], chosen) == {}
+
+
+def test_the_store_is_set_by_a_file_and_by_variables_which_win(tmp_path, monkeypatch):
+    file = tmp_path / "store.yaml"
+    file.write_text("max_versions: 3\nbackups: 5\nversion_format: number\n")
+    monkeypatch.setenv("FORECAST_STORE_FILE", str(file))
+    monkeypatch.setenv("FORECAST_STORE__MAX_VERSIONS", "7")
+    monkeypatch.setenv("FORECAST_STORE__MAX_SNAPSHOTS", "none")
+    config = store_of(read_settings(home=tmp_path)).config
+    assert (config.max_versions, config.backups, config.version_format) == (7, 5, "number")
+    assert config.max_snapshots is None
+    assert config.root == tmp_path / "models"
+    monkeypatch.setenv("FORECAST_STORE__MAX_VERSIONS", "many")
+    with pytest.raises(ValueError, match="max_versions"):
+        store_of(read_settings(home=tmp_path))
+
+
+def test_copies_go_where_the_variables_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("STORAGE_BACKEND", "hf")
+    with pytest.raises(ValueError, match="HF_LSTM_MODEL_REPO"):
+        gateway_app(read_settings(home=tmp_path), {})
+    monkeypatch.setenv("HF_LSTM_MODEL_REPO", "team/lstm")
+    monkeypatch.setenv("FORECAST_MODEL_REPOS__PATCHTST", "team/patchtst")
+    chosen = read_settings(home=tmp_path)
+    assert chosen.model_repos == {"lstm": "team/lstm", "patchtst": "team/patchtst"}
+    sync = sync_of(chosen, store_of(chosen))
+    assert sync.remote("lstm").name == "hf"
+    assert sync.remote("tide") is None
+
+
+def test_a_worker_shares_the_memory_of_the_machine_between_its_jobs(tmp_path):
+    whole = int(psutil.virtual_memory().total * 0.9)
+    assert memory_bytes(settings(tmp_path, training_jobs=2)) == whole // 2
+    assert memory_bytes(settings(tmp_path, training_memory_bytes=2**30)) == 2**30

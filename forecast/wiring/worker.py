@@ -75,12 +75,12 @@ def _process(settings: Settings, variables: Mapping[str, str], spec: ModelSpec) 
             for name, value in secrets.items()
         },
         limits=ChildLimits(
-            cancel_s=settings.training_cancel_s, memory_bytes=_memory_bytes(settings)
+            cancel_s=settings.training_cancel_s, memory_bytes=memory_bytes(settings)
         ),
     )
 
 
-def _memory_bytes(settings: Settings) -> int:
+def memory_bytes(settings: Settings) -> int:
     """Share the machine's memory between the jobs that run at a time."""
     whole = int(psutil.virtual_memory().total * _MEMORY_SHARE)
     return settings.training_memory_bytes or whole // settings.training_jobs
