@@ -190,7 +190,7 @@ class Settings(BaseSettings):
     )
     versions_loaded: int = Field(
         4,
-        ge=0,
+        ge=1,
         le=1000,
         description="Versions a host holds for `as_of` and `version`, each process.",
     )
