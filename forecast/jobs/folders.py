@@ -11,6 +11,7 @@ from pathlib import Path
 
 from forecast.core.atomic import discard, publish
 from forecast.jobs.context import LOG
+from forecast.jobs.log_file import told
 from forecast.jobs.plans import PLAN, SERIES
 from forecast.jobs.records import JobKind
 
@@ -91,7 +92,7 @@ def _modified(path: Path) -> float:
 
 
 def end_of_log(folder: Path, last: int) -> str:
-    """Read the last bytes of a log, from the start of a line on."""
+    """Read the last bytes of a log, from the start of a line on, as callers may see it."""
     try:
         with (folder / LOG).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -101,4 +102,4 @@ def end_of_log(folder: Path, last: int) -> str:
         return ""
     if size > last:
         text = text.partition(b"\n")[2]
-    return text.decode(errors="replace")
+    return told(text.decode(errors="replace"))

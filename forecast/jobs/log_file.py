@@ -1,11 +1,18 @@
 """The log of a job: what its processes print, the newest of it."""
 
+import re
 from pathlib import Path
 
 from forecast.core.atomic import replacing
 
 MOST_BYTES = 10 << 20
 _CUT = "[what was here before is left out]\n"
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"]+/)+")
+
+
+def told(text: str) -> str:
+    """Leave out the folders of this machine, which are nothing to callers."""
+    return _FOLDERS.sub("…/", text)
 
 
 class JobLog:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from forecast.jobs.context import LOG
+from forecast.jobs.log_file import told
 
 _MOST_LINES = 20
 _LONGEST_LINE = 1000
@@ -30,7 +31,7 @@ class LogTail:
             whole, _, rest = file.read(size - start).rpartition(b"\n")
         self._position = size - len(rest)
         found = [line.strip() for line in whole.decode(errors="replace").splitlines()]
-        return [line[:_LONGEST_LINE] for line in found if line][-_MOST_LINES:]
+        return [told(line[:_LONGEST_LINE]) for line in found if line][-_MOST_LINES:]
 
     def _size(self) -> int:
         try:

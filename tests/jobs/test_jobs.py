@@ -16,6 +16,7 @@ from forecast.core.errors import (
     QueueFull,
 )
 from forecast.jobs.folders import end_of_log, new_id
+from forecast.jobs.log_file import told
 from forecast.jobs.log_tail import LogTail
 from forecast.jobs.plans import BacktestPlan, read_plan, read_plan_series
 from forecast.jobs.records import JobFilter, JobKind, JobState
@@ -218,16 +219,17 @@ def test_the_oldest_jobs_that_are_over_are_forgotten_and_what_nobody_knows_is_re
 def test_whatever_is_printed_its_end_is_read_and_its_whole_lines_once(tmp_path, parts, last):
     log = tmp_path / "log.txt"
     log.write_bytes(b"")
-    tail, told = LogTail(tmp_path), []
+    tail, read = LogTail(tmp_path), []
     for part in parts:
         with log.open("ab") as file:
             file.write(part)
-        told += tail.lines()
+        read += tail.lines()
     whole = b"".join(parts)
     ended = whole.rpartition(b"\n")[0]
-    lines = ended.decode(errors="replace").splitlines()
-    assert "".join(told).split() == "".join(line.strip() for line in lines).split()
-    assert whole.decode(errors="replace").endswith(end_of_log(tmp_path, last).lstrip("\ufffd"))
+    lines = [told(line.strip()) for line in ended.decode(errors="replace").splitlines()]
+    assert "".join(read).split() == "".join(lines).split()
+    shown = told(whole.decode(errors="replace"))
+    assert shown.endswith(end_of_log(tmp_path, last).lstrip("\ufffd"))
 
 
 def test_a_log_that_was_cut_is_read_on(tmp_path):
