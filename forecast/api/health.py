@@ -29,14 +29,21 @@ class _Jobs(Protocol):
     async def health(self) -> dict[str, Any]: ...
 
 
-def check_of_jobs(jobs: _Jobs) -> ReadyCheck:
-    """Look at the database of the jobs, and whether a worker lives to take them up."""
+def check_of_jobs(jobs: _Jobs, *, needs_worker: bool = True) -> ReadyCheck:
+    """Look at the database of the jobs, and whether a worker lives to take them up.
+
+    Args:
+        needs_worker: false where workers are none of this gateway's: it forecasts without any.
+    """
 
     async def check() -> dict[str, str | None]:
         health = await jobs.health()
-        if health["database"] is not None:
-            return {"database": health["database"], "worker": "not known without the database"}
-        return {"database": None, "worker": None if health["workers"] else "no worker is alive"}
+        found: dict[str, str | None] = {"database": health["database"]}
+        if needs_worker:
+            is_known = health["database"] is None
+            lacking = None if health["workers"] else "no worker is alive"
+            found["worker"] = lacking if is_known else "not known without the database"
+        return found
 
     return check
 

@@ -59,7 +59,10 @@ def training_parts(settings: Settings, environment: Mapping[str, str]) -> Traini
         policy,
     )
     default = DefaultDataset.of(settings.default_dataset, settings.default_dataset_schema)
-    checks = {"store": check_of_store(settings.models_folder), "jobs": check_of_jobs(jobs)}
+    checks = {
+        "store": check_of_store(store.config.root),
+        "jobs": check_of_jobs(jobs, needs_worker=settings.workers > 0),
+    }
     return TrainingParts(
         training=Training(jobs, policy, datasets, default, settings.accept_licenses),
         versions=Versions(store, sync.push_aliases),

@@ -116,6 +116,13 @@ def readiness(**checks) -> httpx2.Response:
         return httpx2.get(f"{url}/health/ready", timeout=20)
 
 
+def test_a_gateway_whose_workers_are_elsewhere_is_ready_without_them(tmp_path):
+    jobs = training_in(tmp_path).jobs
+    found = readiness(jobs=check_of_jobs(jobs, needs_worker=False))
+    assert found.status_code == 200
+    assert set(found.json()["checks"]) == {"accepting", "database"}
+
+
 def test_ready_looks_at_database_worker_and_store(tmp_path):
     jobs = training_in(tmp_path).jobs
     checks = {"jobs": check_of_jobs(jobs), "store": check_of_store(tmp_path / "models")}
