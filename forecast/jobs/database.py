@@ -14,6 +14,7 @@ _LOCK_WAIT_S = 30
 _LOCK_PAUSE_S = 0.2
 # Of a process that is stopped within a transaction the server takes back what it locked.
 _IDLE = "-c idle_in_transaction_session_timeout=15000"
+_KINDS = "the database of the jobs is sqlite:///<file> or postgresql://<user>@<host>/<name>"
 _CREATE, _SUBMIT = 7_305_001, 7_305_002  # numbers of our advisory locks
 
 METADATA = sa.MetaData()
@@ -73,7 +74,10 @@ def engine_of(url: str, *, connections: int = 10) -> sa.Engine:
     Raises:
         ValueError: it is neither.
     """
-    parsed = sa.make_url(url)
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ValueError(_KINDS) from None  # its words may hold the password
     kind = parsed.get_backend_name()
     if kind == "postgresql":
         return sa.create_engine(
@@ -85,7 +89,7 @@ def engine_of(url: str, *, connections: int = 10) -> sa.Engine:
             connect_args={"connect_timeout": 10, "options": _IDLE},
         )
     if kind != "sqlite" or not parsed.database:
-        raise ValueError("the database of the jobs is sqlite:///<file> or postgresql://…")
+        raise ValueError(_KINDS)
     connect_args = {"timeout": _LOCK_WAIT_S}
     engine = sa.create_engine(parsed, hide_parameters=True, connect_args=connect_args)
     sa.event.listen(engine, "connect", _prepare_connection)
@@ -116,7 +120,10 @@ def prepare(engine: sa.Engine, url: str) -> None:
     with engine.connect() as plain:
         connection = plain.execution_options(isolation_level="AUTOCOMMIT")
         key = {"key": _CREATE}
+        gives_up = time.monotonic() + _LOCK_WAIT_S
         while not connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), key).scalar():
+            if time.monotonic() > gives_up:
+                raise sa.exc.TimeoutError("somebody else has been making the tables for too long")
             time.sleep(_LOCK_PAUSE_S)
         try:
             _create(engine, url)
