@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +17,15 @@ from forecast.core.errors import NotTrainable, UnknownModel
 from forecast.data.policy import DataPolicy
 from forecast.jobs.jobs import Jobs
 from forecast.jobs.plans import BacktestPlan, TrainingPlan
+from forecast.jobs.records import Job
 from forecast.models.spec import ModelSpec
 from forecast.training.requests.backtests import BacktestReader
 from forecast.training.requests.data import DataReader
 from forecast.training.requests.datasets import Datasets
 from forecast.training.requests.defaults import DefaultDataset
 from forecast.training.requests.training import Body, ReadRequest, TrainingReader, keep_upload
+
+_BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,70})')
 
 IdempotencyKey = Annotated[
     str | None,
@@ -151,6 +155,9 @@ async def _started(
     """Read a request in a thread, keep what is to be kept, and queue its job."""
     content_type = request.headers.get("content-type", "application/json")
     body = Body(await request.body(), content_type)
+    sha256 = _digest(request, body)
+    if earlier := await training.jobs.earlier(key, sha256):  # its data may be gone by now
+        return _accepted(earlier, prefix)
     asked = await asyncio.to_thread(read, body)
     if asked.kept is not None:
         await asyncio.to_thread(keep_upload, training.datasets, asked.kept)
@@ -158,15 +165,24 @@ async def _started(
         asked.plan,
         asked.series,
         idempotency_key=key,
-        body_sha256=_digest(request, body.content),
+        body_sha256=sha256,
     )
+    return _accepted(job, prefix)
+
+
+def _accepted(job: Job, prefix: str) -> Response:
     response = json_response(job.model_dump(mode="json"), 202)
     response.headers["Location"] = f"{prefix}/jobs/{job.id}"
     return response
 
 
-def _digest(request: Request, body: bytes) -> str:
-    """Hash all that makes two requests the same: path, query and body."""
+def _digest(request: Request, body: Body) -> str:
+    """Hash all that makes two requests the same: path, query and body.
+
+    A client draws the boundary between the parts of a form anew each time; it is left out.
+    """
     digest = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
-    digest.update(body)
+    boundary = _BOUNDARY.search(body.content_type) if body.is_form else None
+    content = body.content.replace(boundary[1].encode(), b"") if boundary else body.content
+    digest.update(content)
     return digest.hexdigest()

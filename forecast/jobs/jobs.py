@@ -125,9 +125,17 @@ class Jobs:
             retry_of=retry_of,
             warnings=plan.warnings,
         )
-        if earlier := await self._of_key(job):
+        if earlier := await self.earlier(idempotency_key, body_sha256):
             return earlier
         return await self._begin(job, lambda folder: write_plan(folder, plan, series))
+
+    async def earlier(self, idempotency_key: str | None, body_sha256: str | None) -> Job | None:
+        """Find the job that this very request has begun already.
+
+        Raises:
+            InvalidRequest: the key came before with another body.
+        """
+        return await self._of_digest(_digest(idempotency_key), body_sha256)
 
     async def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
         """Do again what a job that failed or was cancelled was to do, as a new job.
@@ -151,7 +159,7 @@ class Jobs:
             body_sha256=_digest(f"retry {job_id}"),
             retry_of=job_id,
         )
-        if earlier := await self._of_key(job):
+        if earlier := await self.earlier(idempotency_key, job.body_sha256):
             return earlier
         source = self._folder(job_id)
         return await self._begin(job, lambda folder: folders.copy_plan(source, folder))
@@ -255,9 +263,12 @@ class Jobs:
             raise NotFound("the data of that job is not kept any more; send it again") from None
         try:
             return await self._change(lambda connection: self._insert(connection, job))
-        except BaseException as error:
+        except Exception as error:  # where this is cancelled, the row may still come
             await asyncio.to_thread(discard, folder)
-            earlier = await self._of_key(job) if isinstance(error, sa.exc.IntegrityError) else None
+            is_taken = isinstance(error, sa.exc.IntegrityError)
+            earlier = (
+                await self._of_digest(job.idempotency_key, job.body_sha256) if is_taken else None
+            )
             if earlier is None:
                 raise
             return earlier
@@ -277,15 +288,14 @@ class Jobs:
         enqueue(self._client, connection, job.id)
         return made
 
-    async def _of_key(self, job: NewJob) -> Job | None:
-        key = job.idempotency_key
+    async def _of_digest(self, key: str | None, body_sha256: str | None) -> Job | None:
         if key is None:
             return None
         found = await self._ask(lambda connection: job_rows.find_by_key(connection, key))
         if found is None:
             return None
         earlier, body = found
-        if body != job.body_sha256:
+        if body != body_sha256:
             raise InvalidRequest(
                 "this Idempotency-Key came before with another request; send a new key"
             )

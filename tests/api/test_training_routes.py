@@ -185,6 +185,29 @@ def test_one_key_starts_one_job(client):
     )
 
 
+def test_a_repeated_form_is_the_same_request_whatever_its_boundary_is(client):
+    headers = {"Idempotency-Key": "a form"}
+    parts = {"schema": json.dumps(TABLE["schema"]), "parameters": json.dumps({"config": CONFIG})}
+    drawn, jobs = set(), set()
+    for _ in range(2):
+        sent = client.post(
+            TRAINING, data=parts, files={"file": ("sales.csv", CSV)}, headers=headers
+        )
+        drawn.add(sent.request.headers["Content-Type"])
+        jobs.add(sent.json()["id"])
+    assert (len(drawn), len(jobs)) == (2, 1)
+
+
+def test_a_repeated_request_finds_its_job_though_its_data_is_gone(client):
+    kept = form(schema=TABLE["schema"])
+    client.put("/forecast/v1/datasets/brief", content=kept, headers={"Content-Type": FORM})
+    asked, headers = {"dataset": "brief", "config": CONFIG}, {"Idempotency-Key": "brief"}
+    first = client.post(TRAINING, json=asked, headers=headers).json()
+    assert client.delete("/forecast/v1/datasets/brief").status_code < 300
+    again = client.post(TRAINING, json=asked, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, first["id"])
+
+
 def test_a_bad_request_starts_nothing(client):
     before = client.get(JOBS).json()["count"]
     refused = client.post(TRAINING, json=BODY | {"lora": True})
