@@ -98,6 +98,8 @@ class Checkpoints:
                 file.with_name(state.state_file), weights_only=True, map_location=device
             )
             identities = {state.identity, saved["identity"]}
+        except torch.OutOfMemoryError:  # a RuntimeError too, and no fault of the file
+            raise
         except _DAMAGED:
             log.warning("the checkpoint %s is damaged; the one before it is taken", file.stem)
             if rank() == 0:

@@ -173,9 +173,7 @@ class _Child:
 
     def _read_answers(self, pipe: IO[bytes]) -> None:
         for line in pipe:
-            try:
-                answer = json.loads(line)
-            except ValueError:
+            if (answer := _answer(line)) is None:
                 self._log.write(line)  # of a launcher
             else:
                 self._answers.put(answer)
@@ -184,6 +182,15 @@ class _Child:
     def _read_log(self, pipe: IO[bytes]) -> None:
         while printed := pipe.read1(_CHUNK):  # type: ignore[attr-defined]
             self._log.write(printed)
+
+
+def _answer(line: bytes) -> Answer | None:
+    """Read an answer; None of what is no JSON object."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 class _Watch:

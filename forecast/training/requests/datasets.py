@@ -27,6 +27,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _NAME = re.compile(NAME_PATTERN)
 _FORMAT_VERSION = 1
 _RECORD, _LOCK = "dataset.json", ".lock"
+_READS = 10  # of a dataset that is replaced meanwhile
 _GIB = 1024**3
 
 
@@ -242,15 +243,14 @@ class Datasets:
 
     def _whole(self, name: str) -> tuple[Dataset, bytes]:
         """Read a record and its file; both anew where they were replaced in between."""
-        while True:
+        for _ in range(_READS):
             dataset = self.get(name)
             body = self._body(dataset)
             if body is not None:
                 return dataset, body
             if self.get(name).sha256 == dataset.sha256:
-                raise Conflict(
-                    f"the file of dataset {name!r} is not what was put there; put it once more"
-                )
+                break
+        raise Conflict(f"the file of dataset {name!r} is not what was put there; put it once more")
 
     def _body(self, dataset: Dataset) -> bytes | None:
         """Read the file; None where it is gone or is not what the record says."""

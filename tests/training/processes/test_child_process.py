@@ -69,7 +69,7 @@ def run(folder: Path, job, given: ProcessOptions, on_progress=lambda _: None, **
 def test_it_gives_what_the_action_gave_and_a_log_of_what_was_printed(tmp_path):
     text = """read first; echo "heard $first" >&2
 echo '{"progress": {"phase": "training", "step": 1}}'
-echo 'a launcher says so'; echo '{"done": {"loss": 0.5}}'"""
+echo 'a launcher says so'; echo 7; echo '{"done": {"loss": 0.5}}'"""
     job, heard = job_at(tmp_path), []
     done = run(tmp_path, job, options(program(tmp_path, text)), heard.append)
     assert done == {"loss": 0.5}
