@@ -5,7 +5,7 @@ Axes, project-wide: N series, C channels, T past steps, H horizon, Q quantile le
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ from forecast.core.frequency import Frequency, Timestamps
 
 FloatArray = npt.NDArray[np.floating[Any]]
 CovariateArray = npt.NDArray[Any]  # float64, or fixed-width strings for a categorical one
+Intervals = Literal["conformal", "native"]
+"""Quantiles calibrated on errors of the past, or those of the model itself."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +115,7 @@ class ForecastTask:
         num_samples: paths that a sampling model draws; None for its default.
         options: the model's own options, an instance of its spec's `options`; None for
             the defaults.
+        intervals: `native` switches calibration off in the families that calibrate.
     """
 
     horizon: int
@@ -121,6 +124,7 @@ class ForecastTask:
     num_samples: int | None = None
     seed: int = 0
     options: Hashable = None
+    intervals: Intervals = "conformal"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,12 +136,17 @@ class Forecast:
         quantiles: [C, Q, H], increasing along Q; Q may be 0.
         quantile_levels: the Q levels, strictly increasing.
         warnings: what the caller should know of how this was made.
+        intervals: how the quantiles were made; None where there are none.
+        methods: method → weight of a combination; the weights sum to 1. Empty for a family
+            that has only one method.
     """
 
     mean: FloatArray
     quantiles: FloatArray
     quantile_levels: tuple[float, ...]
     warnings: tuple[str, ...] = ()
+    intervals: Intervals | None = None
+    methods: Mapping[str, float] = field(default_factory=dict)
 
     def first(self, horizon: int) -> "Forecast":
         """Keep the first `horizon` steps."""

@@ -154,6 +154,9 @@ def _prediction(series: Series, forecast: Forecast) -> dict[str, Any]:
         repr(level): values if series.channels else values[0]
         for level, values in zip(forecast.quantile_levels, quantiles, strict=True)
     }
+    prediction["intervals"] = forecast.intervals
+    if forecast.methods:
+        prediction["methods"] = dict(forecast.methods)
     return prediction
 
 

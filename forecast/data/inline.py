@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from forecast.core.types import Intervals
 from forecast.data.validation import WireModel
 
 MAX_HORIZON = 100_000
@@ -68,6 +69,11 @@ STRICT_FIELD: Any = Field(
     False,
     description="With `as_of`: refuse (422), rather than warn of, input after it and weights"
     " that have seen what came after it, or may have.",
+)
+INTERVALS_FIELD: Any = Field(
+    "conformal",
+    description="How quantiles are made: `conformal` calibrates them on the errors of earlier"
+    " forecasts, in the families that can; `native` answers those of the model itself.",
 )
 
 _SERIES: dict[str, Any] = {
@@ -158,6 +164,7 @@ class Parameters(WireModel):
     num_samples: int | None = Field(
         None, ge=1, le=10_000, description="Paths that a sampling model draws."
     )
+    intervals: Intervals = INTERVALS_FIELD
     seed: int = Field(
         0, ge=0, lt=2**32, description="The same series and seed give the same forecast."
     )
@@ -217,6 +224,12 @@ class Prediction(WireModel):
     )
     mean: Numbers
     quantiles: dict[str, Numbers] = Field(description="Level → values; levels never cross.")
+    intervals: Intervals | None = Field(
+        description="How the quantiles were made; null where there are none."
+    )
+    methods: dict[str, float] | None = Field(
+        None, description="Method → weight, where the forecast combines several methods."
+    )
 
 
 class Usage(WireModel):
@@ -251,6 +264,7 @@ class ForecastResponse(WireModel):
                             "timestamps": ["2026-01-05", "2026-01-06"],
                             "mean": [18.1, 18.4],
                             "quantiles": {"0.1": [15.2, 15.0], "0.9": [21.1, 21.9]},
+                            "intervals": "native",
                         }
                     ],
                     "usage": {"input_points": 4, "output_points": 2},

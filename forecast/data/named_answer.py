@@ -63,6 +63,7 @@ def _prediction(
             "covariates": named.covariates,
             "quantiles_available": bool(levels),
             "quantile_columns": [MEAN, *levels] if levels else [],
+            "intervals": forecasts[0].intervals,
             "warnings": warnings,
         },
     }

@@ -4,8 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from forecast.core.types import Intervals
 from forecast.data.inline import (
     AS_OF_FIELD,
+    INTERVALS_FIELD,
     MAX_CONTEXT,
     MAX_HORIZON,
     STRICT_FIELD,
@@ -70,6 +72,7 @@ class NamedFileParameters(WireModel):
     as_of: Moment = AS_OF_FIELD
     version: VersionName = VERSION_FIELD
     strict: bool = STRICT_FIELD
+    intervals: Intervals = INTERVALS_FIELD
     seed: int = Field(0, ge=0, lt=2**32)
     timeout_s: float | None = Field(None, gt=0, description="Give up after so many seconds.")
     model_options: dict[str, Any] = Field({}, description="The model's own options.")

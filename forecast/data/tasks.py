@@ -27,6 +27,7 @@ def task_of(parameters: Parameters, spec: ModelSpec, default_horizon: int | None
         context_length=parameters.context_length,
         num_samples=parameters.num_samples,
         seed=parameters.seed,
+        intervals=parameters.intervals,
         options=validated_options(
             spec.options, parameters.model_options, member("/parameters", "model_options")
         ),
@@ -107,6 +108,7 @@ def named_task(
         horizon=horizon_of(parameters.horizon_len, default_horizon, "/parameters/horizon_len"),
         quantile_levels=levels,
         seed=parameters.seed,
+        intervals=parameters.intervals,
         options=validated_options(
             spec.options, parameters.model_options, "/parameters/model_options"
         ),

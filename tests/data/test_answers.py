@@ -27,7 +27,8 @@ def forecasts_of(request, warnings=()):
         mean = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 100 * number
         levels = np.array(request.task.quantile_levels)
         quantiles = (mean[:, None, :] + levels[None, :, None]).astype(np.float32)
-        made.append(Forecast(mean, quantiles, request.task.quantile_levels, tuple(warnings)))
+        levels = request.task.quantile_levels
+        made.append(Forecast(mean, quantiles, levels, tuple(warnings), "native"))
     return made
 
 
@@ -65,6 +66,7 @@ def test_the_native_answer_has_every_part_of_the_contract(read_one):
                 "timestamps": ["2026-01-05", "2026-01-06"],
                 "mean": [0.0, 1.0],
                 "quantiles": {"0.1": [0.1, 1.1], "0.9": [0.9, 1.9]},
+                "intervals": "native",
             }
         ],
         "usage": {"input_points": 4, "output_points": 2},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from forecast.core.errors import BackendUnavailable, NotTrainable
-from forecast.core.types import Forecast, ForecastTask, Series
+from forecast.core.types import Forecast, ForecastTask, Intervals, Series
 from forecast.models.base import saved
 from forecast.models.base.checks import (
     check_forecasts,
@@ -201,13 +201,24 @@ class BaseTimeSeriesModel(MetricsMixin):
         forecasts = self._predict([series for series, _ in prepared], task)
         check_forecasts(forecasts, batch, task.horizon)
         return [
-            _finish(forecast, task, warnings)
+            self._finish(forecast, task, warnings)
             for forecast, (_, warnings) in zip(forecasts, prepared, strict=True)
         ]
 
     def _prepare(self, series: Series, task: ForecastTask) -> tuple[Series, tuple[str, ...]]:
         usable, warnings = without_unusable(series, self.capabilities)
         return usable.last(self._steps(task)), warnings
+
+    def _finish(
+        self, forecast: Forecast, task: ForecastTask, warnings: tuple[str, ...]
+    ) -> Forecast:
+        answer = at_levels(forecast, task.quantile_levels)
+        usual: Intervals = "native" if self.capabilities.quantiles == "native" else "conformal"
+        return replace(
+            answer,
+            warnings=warnings + answer.warnings,
+            intervals=(answer.intervals or usual) if answer.quantile_levels else None,
+        )
 
     def _steps(self, task: ForecastTask) -> int:
         """Count the most past steps used for a task."""
@@ -329,8 +340,3 @@ def _layout(series: Series, task: ForecastTask) -> Hashable:
     if getattr(task.options, "ignore_covariates", False):
         return (series.num_channels, "covariates ignored", series.layout)
     return series.layout
-
-
-def _finish(forecast: Forecast, task: ForecastTask, warnings: tuple[str, ...]) -> Forecast:
-    answer = at_levels(forecast, task.quantile_levels)
-    return replace(answer, warnings=warnings + answer.warnings)
