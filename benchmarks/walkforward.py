@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecast.core.machine import set_library_variables
 from forecast.core.types import Series
 from forecast.jobs.plans import Snapshots, TrainingPlan, Validation, write_plan
 from forecast.jobs.records import JobOutcome
-from forecast.machine import set_library_variables
 from forecast.store.config import StoreConfig
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from forecast.core.machine import cores, set_library_variables
 from forecast.logs import configure_logging
-from forecast.machine import cores, set_library_variables
 from forecast.server import Server, stop_with_parent, tcp_socket, unix_socket
 from forecast.serving.cores import CoreBoard
 from forecast.settings import Settings, read_settings

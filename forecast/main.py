@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from forecast import __version__, host
+from forecast.core.machine import set_library_variables
 from forecast.logs import configure_logging
-from forecast.machine import set_library_variables
 from forecast.server import Server, tcp_socket
 from forecast.settings import Settings, read_settings, unknown_variables
 

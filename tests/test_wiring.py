@@ -4,9 +4,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
+from forecast.core import machine
 from forecast.models import MODEL_REGISTRY
 from forecast.serving.channel import RemoteHost
 from forecast.serving.children import ChildHost
@@ -105,6 +105,6 @@ def test_copies_go_where_the_variables_say(tmp_path, monkeypatch):
 
 
 def test_a_worker_shares_the_memory_of_the_machine_between_its_jobs(tmp_path):
-    whole = int(psutil.virtual_memory().total * 0.9)
+    whole = int(machine.memory_bytes() * 0.9)
     assert memory_bytes(settings(tmp_path, training_jobs=2)) == whole // 2
     assert memory_bytes(settings(tmp_path, training_memory_bytes=2**30)) == 2**30

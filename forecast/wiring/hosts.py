@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from forecast.core.machine import cores, has_gpu
 from forecast.data.requests import RequestReader
 from forecast.keys import kept_key
-from forecast.machine import cores, has_gpu
 from forecast.models.spec import ModelSpec
 from forecast.serving.channel import RemoteHost
 from forecast.serving.children import ChildHost

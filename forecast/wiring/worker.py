@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import psutil
 from pydantic import SecretStr
 
+from forecast.core import machine
 from forecast.jobs.records import JobKind
 from forecast.jobs.worker import Worker, WorkerOptions
 from forecast.jobs.working import Kinds
-from forecast.machine import set_library_variables
 from forecast.models.spec import ModelSpec
 from forecast.settings import Settings
 from forecast.store.sync import StoreSync
@@ -61,7 +60,7 @@ def kinds_of(settings: Settings, environment: Mapping[str, str]) -> Kinds:
 
 def _variables(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     variables = child_environment(settings, environment)
-    set_library_variables(variables, settings.training_threads)
+    machine.set_library_variables(variables, settings.training_threads)
     return variables
 
 
@@ -81,8 +80,8 @@ def _process(settings: Settings, variables: Mapping[str, str], spec: ModelSpec) 
 
 
 def memory_bytes(settings: Settings) -> int:
-    """Share the machine's memory between the jobs that run at a time."""
-    whole = int(psutil.virtual_memory().total * _MEMORY_SHARE)
+    """Divide the memory of this machine, or container, among the jobs that run at a time."""
+    whole = int(machine.memory_bytes() * _MEMORY_SHARE)
     return settings.training_memory_bytes or whole // settings.training_jobs
 
 

@@ -15,7 +15,6 @@ COMPOSITION = {
     "settings",
     "keys",
     "logs",
-    "machine",
     "server",
     "wiring",
     "main",

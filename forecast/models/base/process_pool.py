@@ -10,6 +10,7 @@ from multiprocessing import connection, get_context, parent_process
 from typing import Any, TypeVar
 
 from forecast.core.errors import HostUnavailable
+from forecast.core.machine import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +31,7 @@ class ProcessPool:
     """
 
     def __init__(self, module: str, max_workers: int | None = None) -> None:
-        """Name what workers import once, when they start.
+        """Remember the module that workers import once, when they start.
 
         Args:
             module: the module of the function that `map` will be given; the import is part
@@ -88,13 +89,6 @@ class ProcessPool:
             return self._executor.submit(function, item)
         except BrokenProcessPool:
             return None
-
-
-def cores() -> int:
-    """Count the cores this process may use; a container often has fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _unanswered(futures: Sequence[Future[Any] | None]) -> list[int]:

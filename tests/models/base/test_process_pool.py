@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from forecast.core.errors import HostUnavailable
-from forecast.models.base.process_pool import ProcessPool, cores
+from forecast.models.base.process_pool import ProcessPool
 
 
 @pytest.fixture
@@ -38,10 +38,6 @@ def test_nothing_starts_before_it_is_needed_nor_for_nothing(pool):
 def test_there_are_never_more_workers_than_asked(pool):
     pool.map(math.factorial, list(range(50)))
     assert 1 <= len(worker_ids(pool)) <= 2
-
-
-def test_by_default_there_is_a_worker_a_core():
-    assert ProcessPool("math").max_workers == cores() >= 1
 
 
 def test_an_error_of_one_item_reaches_the_caller_and_leaves_the_workers_alive(pool):
