@@ -18,6 +18,7 @@ from forecast.api.middleware import Lifecycle
 log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
+_KEEP_ALIVE_S = 75  # longer than proxies and gateways keep a connection before they use it again
 
 
 class Server(uvicorn.Server):
@@ -35,6 +36,7 @@ class Server(uvicorn.Server):
                 access_log=False,  # the application logs its requests itself
                 server_header=False,
                 backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(shutdown_s)),
             )
         )

@@ -93,8 +93,8 @@ def create_app(
     app.include_router(health_router(hosts, options, lifecycle, checks or {}))
     features = [*(TRAINING_FEATURES if training else ()), *(STORE_FEATURES if versions else ())]
     app.include_router(discovery_router(hosts, options, features))
-    app.include_router(forecast_router(hosts, options.aliases), prefix=PREFIX)
-    routers = {model_id: router_of(host, PREFIX) for model_id, host in hosts.items()}
+    app.include_router(forecast_router(hosts, options), prefix=PREFIX)
+    routers = {model_id: router_of(host, PREFIX, options) for model_id, host in hosts.items()}
     if versions is not None:
         _add_versions(routers, hosts, versions)
     if training is not None:

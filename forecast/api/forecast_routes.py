@@ -1,16 +1,18 @@
 """`POST /forecast/v1/forecast`: the model named in the request, and others to fall back on."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from forecast.api.calls import call_of, response_of, unless_gone
+from forecast.api.calls import arrived, read_aside, received_at, response_of, unless_gone
 from forecast.api.openapi import forecast_docs
 from forecast.api.openapi_document import MOST_FALLBACKS
+from forecast.api.options import ApiOptions
 from forecast.core.errors import (
     FieldError,
     ForecastError,
@@ -18,15 +20,16 @@ from forecast.core.errors import (
     UnknownModel,
     UnsupportedFormat,
 )
+from forecast.data.envelope import Envelope, envelope_of
 from forecast.data.requests import is_json
-from forecast.data.validation import read_json
-from forecast.serving.hosts import Answer, Call, Host, Operation
+from forecast.serving.hosts import Answer, Call, Host
 
 log = logging.getLogger(__name__)
 
 # The model cannot answer now, whoever asks: 409 not ready, 501 library missing, 502 broken
 # output or source, 503 host away. Never what the caller did wrong, a full queue or a deadline.
 _WORTH_A_FALLBACK = frozenset({409, 501, 502, 503})
+_CODE = re.compile(r"[a-z0-9_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +41,42 @@ class _Failure:
     what: ForecastError | Answer
 
 
-def forecast_router(hosts: Mapping[str, Host], aliases: Mapping[str, str]) -> APIRouter:
+def forecast_router(hosts: Mapping[str, Host], options: ApiOptions) -> APIRouter:
     """Build `/forecast`."""
     router = APIRouter(tags=["forecast"])
 
     @router.post("/forecast", operation_id="forecast", **forecast_docs(list(hosts)))
     async def forecast(request: Request) -> Response:
-        """Forecast with the model that the request names, or with the first fallback that can."""
-        call = await call_of(request, Operation.INFERENCE)
-        document = _document(call)
-        model_ids = _model_ids(document, hosts, aliases)
-        call = replace(call, body=orjson.dumps(document), content_type="application/json")
-        tried = [hosts[model_id] for model_id in model_ids]
+        """Forecast with the model that the request names, or with the first fallback that can.
+
+        All models that are tried share the `timeout_s` of the request.
+        """
+        call = await arrived(request, options)
+        if not is_json(call.content_type):
+            raise UnsupportedFormat(
+                "this path takes application/json; send files to /forecast/v1/<model_id>/inference"
+            )
+        envelope = await read_aside(call, envelope_of, call.body, options.policy)
+        tried = [hosts[model_id] for model_id in _model_ids(envelope, hosts, options.aliases)]
+        call = replace(call, until=received_at(request) + envelope.timeout_s)
         return await unless_gone(request.receive, _first_answer(tried, call))
 
     return router
 
 
-def _document(call: Call) -> dict[str, Any]:
-    if not is_json(call.content_type):
-        raise UnsupportedFormat(
-            "this path takes application/json; send files to /forecast/v1/<model_id>/inference"
-        )
-    document = read_json(call.body)
-    if not isinstance(document, dict):
-        raise InvalidRequest("the body must be a JSON object")
-    return document
-
-
 def _model_ids(
-    document: dict[str, Any], hosts: Mapping[str, Host], aliases: Mapping[str, str]
+    envelope: Envelope, hosts: Mapping[str, Host], aliases: Mapping[str, str]
 ) -> list[str]:
-    """Take `model` and `fallback` out of the request; each model once, in the order to try.
+    """List the models to try, each once, in order.
 
     Raises:
-        InvalidRequest: a field is missing or of the wrong kind.
+        InvalidRequest: `model` or `fallback` is missing or of the wrong kind.
         UnknownModel: names the models there are.
     """
-    if not isinstance(model := document.pop("model", None), str):
+    model = envelope.model
+    fallback = [] if envelope.fallback is None else envelope.fallback
+    if not isinstance(model, str):
         raise InvalidRequest.field("/model", "name a model by its id or an alias")
-    fallback = document.pop("fallback", None)
-    fallback = [] if fallback is None else fallback
     if not isinstance(fallback, list) or not all(isinstance(name, str) for name in fallback):
         raise InvalidRequest.field("/fallback", "send a list of model ids or aliases")
     if len(fallback) > MOST_FALLBACKS:
@@ -102,14 +100,16 @@ async def _first_answer(hosts: Sequence[Host], call: Call) -> Response:
     """Ask one model after the other; where none can answer, tell why the first could not."""
     failures: list[_Failure] = []
     for host in hosts:
-        result = await _ask(host, call)
+        skipped = tuple(f"{one.model_id};{one.code}" for one in failures)
+        result = await _ask(host, replace(call, skipped=skipped))
         if not isinstance(result, _Failure):
-            return _response(result, host.spec.model_id, failures)
+            return _response(result, host.spec.model_id, skipped)
         failures.append(result)
         log.info("%s did not answer: %s", result.model_id, result.code)
-    if isinstance(failures[0].what, ForecastError):
-        raise failures[0].what
-    return _response(failures[0].what, failures[0].model_id, failures[1:])
+    first, *others = failures
+    if isinstance(first.what, ForecastError):
+        raise first.what
+    return _response(first.what, first.model_id, [f"{one.model_id};{one.code}" for one in others])
 
 
 async def _ask(host: Host, call: Call) -> Answer | _Failure:
@@ -126,25 +126,17 @@ async def _ask(host: Host, call: Call) -> Answer | _Failure:
 
 
 def _code_of(answer: Answer) -> str:
-    """Read the code of a problem that came from a host elsewhere."""
-    try:
-        return str(orjson.loads(answer.body)["code"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"http_{answer.status}"
+    """Read the code of a problem that came from a host elsewhere, if it is one of ours."""
+    with suppress(orjson.JSONDecodeError, KeyError, TypeError):
+        code = str(orjson.loads(answer.body)["code"])
+        if _CODE.fullmatch(code):
+            return code
+    return f"http_{answer.status}"
 
 
-def _response(answer: Answer, model_id: str, failures: Sequence[_Failure]) -> Response:
-    """Say which model this is; where it stands in for another, in the warnings too."""
+def _response(answer: Answer, model_id: str, skipped: Sequence[str]) -> Response:
+    """Say which model this is, and for which others it stands in."""
     headers = {"X-Forecast-Model": model_id}
-    if failures:
-        headers["X-Forecast-Skipped"] = ", ".join(f"{one.model_id};{one.code}" for one in failures)
-        if answer.status == 200 and answer.media_type.startswith("application/json"):
-            answer = replace(answer, body=_with_warnings(answer.body, model_id, failures))
+    if skipped:
+        headers["X-Forecast-Skipped"] = ", ".join(skipped)
     return response_of(answer, headers)
-
-
-def _with_warnings(body: bytes, model_id: str, failures: Sequence[_Failure]) -> bytes:
-    document = orjson.loads(body)
-    warnings = [f"{one.model_id} could not answer ({one.code}); {model_id} did" for one in failures]
-    document["warnings"] = [*document.get("warnings", ()), *warnings]
-    return orjson.dumps(document)

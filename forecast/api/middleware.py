@@ -73,7 +73,9 @@ class _Exchange:
         self.scope = scope
         self.status = 0
         self.request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = self.request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = self.request_id
+        state["received_at"] = time.monotonic()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -5,8 +5,9 @@ from typing import cast
 
 from fastapi import APIRouter, Request, Response
 
-from forecast.api.calls import call_of, response_of, unless_gone
+from forecast.api.calls import call_of, inference_call, response_of, unless_gone
 from forecast.api.openapi import inference_docs, initialization_docs, problems
+from forecast.api.options import ApiOptions
 from forecast.api.responses import json_response
 from forecast.api.schemas import (
     InitializationDocument,
@@ -14,23 +15,23 @@ from forecast.api.schemas import (
     ShutdownDocument,
     StatusDocument,
 )
-from forecast.api.states import state_of
+from forecast.api.states import state_of, status_of
 from forecast.serving.hosts import Host, Operation
 
 
-def router_of(host: Host, prefix: str) -> APIRouter:
+def router_of(host: Host, prefix: str, options: ApiOptions) -> APIRouter:
     """Build the routes of a model: the shared ones, unless its spec names others.
 
     Args:
         prefix: of the whole API; the routes are under `<prefix>/<model_id>`.
     """
     if host.spec.router is None:
-        return model_router(host, prefix)
+        return model_router(host, prefix, options)
     module, _, name = host.spec.router.partition(":")
-    return cast(APIRouter, getattr(import_module(module), name)(host, prefix))
+    return cast(APIRouter, getattr(import_module(module), name)(host, prefix, options))
 
 
-def model_router(host: Host, prefix: str) -> APIRouter:
+def model_router(host: Host, prefix: str, options: ApiOptions) -> APIRouter:
     """Build `<prefix>/<model_id>` and what is under it."""
     spec = host.spec
     router = APIRouter(prefix=f"{prefix}/{spec.model_id}", tags=[spec.name], redirect_slashes=False)
@@ -40,7 +41,7 @@ def model_router(host: Host, prefix: str) -> APIRouter:
     )
     async def inference(request: Request) -> Response:
         """Forecast one series or many: inline, as a table, an uploaded file or a named file."""
-        call = await call_of(request, Operation.INFERENCE)
+        call = await inference_call(request, options)
         return response_of(await unless_gone(request.receive, host.call(call)))
 
     @router.get(
@@ -51,7 +52,7 @@ def model_router(host: Host, prefix: str) -> APIRouter:
     )
     async def status(request: Request) -> Response:
         """Tell whether the model can answer, and what it was loaded from."""
-        return response_of(await host.call(await call_of(request, Operation.STATUS)))
+        return response_of(await status_of(host, await call_of(request, Operation.STATUS)))
 
     @router.post(
         "/initialization",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from forecast.data.policy import DataPolicy
+
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
@@ -12,6 +14,8 @@ class ApiOptions:
         api_keys: any of these opens what is not public; none leaves everything open, which
             is for a Unix socket only.
         max_body_bytes: the largest request body.
+        policy: how long a request may take, and how large an upload may be.
+        is_host: the callers are gateways: what they tell of a call in headers is read.
         limits: what else `/info` shows; the readers of requests enforce them.
         required_models: `/health/ready` fails until each of these is ready.
         aliases: other names of models for `POST /forecast/v1/forecast`.
@@ -25,6 +29,8 @@ class ApiOptions:
     version: str
     api_keys: tuple[str, ...] = ()
     max_body_bytes: int = 64 * 1024 * 1024
+    policy: DataPolicy = DataPolicy()
+    is_host: bool = False
     limits: Mapping[str, int | float] = field(default_factory=dict)
     required_models: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)

@@ -20,10 +20,10 @@ from forecast.jobs.plans import BacktestPlan, TrainingPlan
 from forecast.jobs.records import Job
 from forecast.models.spec import ModelSpec
 from forecast.training.requests.backtests import BacktestReader
-from forecast.training.requests.data import DataReader
-from forecast.training.requests.datasets import Datasets
+from forecast.training.requests.data import DataReader, LearningUpload
+from forecast.training.requests.datasets import Datasets, StagedDataset
 from forecast.training.requests.defaults import DefaultDataset
-from forecast.training.requests.training import Body, ReadRequest, TrainingReader, keep_upload
+from forecast.training.requests.training import Body, ReadRequest, TrainingReader
 
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,70})')
 
@@ -152,22 +152,33 @@ def _add_short_training(
 async def _started(
     request: Request, training: Training, read: Read, key: str | None, prefix: str
 ) -> Response:
-    """Read a request in a thread, keep what is to be kept, and queue its job."""
+    """Read a request in a thread and queue its job; its file is kept if the job is accepted."""
     content_type = request.headers.get("content-type", "application/json")
     body = Body(await request.body(), content_type)
     sha256 = _digest(request, body)
     if earlier := await training.jobs.earlier(key, sha256):  # its data may be gone by now
         return _accepted(earlier, prefix)
     asked = await asyncio.to_thread(read, body)
-    if asked.kept is not None:
-        await asyncio.to_thread(keep_upload, training.datasets, asked.kept)
-    job = await training.jobs.submit(
-        asked.plan,
-        asked.series,
-        idempotency_key=key,
-        body_sha256=sha256,
-    )
+    staged = await asyncio.to_thread(_staged, training.datasets, asked.kept)
+    try:
+        job = await training.jobs.submit(
+            asked.plan,
+            asked.series,
+            idempotency_key=key,
+            body_sha256=sha256,
+            effect=training.datasets.placed(staged) if staged else None,
+        )
+    finally:
+        if staged is not None:
+            staged.discard()
     return _accepted(job, prefix)
+
+
+def _staged(datasets: Datasets, upload: LearningUpload | None) -> StagedDataset | None:
+    """Write the file of an upload aside, if its caller asked to keep it under a name."""
+    if upload is None or upload.dataset is None:
+        return None
+    return datasets.stage(upload.dataset, upload.file, upload.schema)
 
 
 def _accepted(job: Job, prefix: str) -> Response:

@@ -40,4 +40,4 @@ class DataPolicy:
     max_series: int = 10_000
     max_points: int = 5_000_000
     default_timeout_s: float = 60.0
-    max_timeout_s: float = 3_600.0
+    max_timeout_s: float = 600.0

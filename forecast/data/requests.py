@@ -23,7 +23,7 @@ from forecast.data.uploads import read_upload
 from forecast.data.validation import read_json, validated
 from forecast.models.spec import ModelSpec
 
-_QUICK_BYTES = 128 * 1024
+QUICK_BYTES = 128 * 1024
 _SURELY_QUICK_BYTES = 16 * 1024
 _QUICK_SERIES = 32
 _NAMED_FILE = "data_source_url_or_path"
@@ -75,7 +75,7 @@ class RequestReader:
         """
         return (
             is_json(content_type)
-            and len(body) <= _QUICK_BYTES
+            and len(body) <= QUICK_BYTES
             and b'"inputs"' in body
             and b"\\" not in body  # so that nothing is spelled in another way
             and _NAMED_FILE_KEY not in body
@@ -83,18 +83,28 @@ class RequestReader:
         )
 
     def read(
-        self, body: bytes, content_type: str, spec: ModelSpec, *, default_horizon: int | None
+        self,
+        body: bytes,
+        content_type: str,
+        spec: ModelSpec,
+        *,
+        default_horizon: int | None,
+        is_routed: bool = False,
     ) -> InferenceRequest:
         """Read a request. Blocks on files and URLs.
 
         Args:
             default_horizon: for a request that names none; None to require one.
+            is_routed: the body names the model, as the route across models takes it.
 
         Raises:
             ForecastError: what is wrong, with pointers at the fields.
         """
         if is_json(content_type):
-            return self._read_json(read_json(body), spec, default_horizon)
+            document = read_json(body)
+            if is_routed:
+                document = _without_route(document)
+            return self._read_json(document, spec, default_horizon)
         if _media_type(content_type) == "multipart/form-data":
             return self._read_upload(body, content_type, spec, default_horizon)
         raise UnsupportedFormat(
@@ -181,6 +191,13 @@ class RequestReader:
                 covariates=tuple(name for name in request.data_definition if name in used),
             ),
         )
+
+
+def _without_route(document: Any) -> Any:
+    """Leave out what the route across models has read."""
+    if not isinstance(document, dict):
+        return document
+    return {name: value for name, value in document.items() if name not in ("model", "fallback")}
 
 
 def _holds_few_series(body: bytes) -> bool:

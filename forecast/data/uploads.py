@@ -14,7 +14,7 @@ from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
 from forecast.data.validation import WireModel, invalid, read_json, validated
 
-_PARTS = ("file", "schema", "parameters")
+PARTS = ("file", "schema", "parameters")
 _MAX_JSON_BYTES = 256 * 1024
 
 
@@ -94,7 +94,7 @@ def read_upload(body: bytes, content_type: str, policy: DataPolicy) -> Upload:
         InvalidRequest: a part is missing, unknown, sent twice or wrong; points at the part.
         TooLarge: a part is larger than allowed.
     """
-    parts = read_parts(body, content_type, policy, _PARTS)
+    parts = read_parts(body, content_type, policy, PARTS)
     file = parts["file"]
     return Upload(
         body=bytes(file.body),

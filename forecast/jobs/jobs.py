@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,13 +104,15 @@ class Jobs:
         *,
         idempotency_key: str | None = None,
         body_sha256: str | None = None,
-        retry_of: str | None = None,
+        effect: AbstractContextManager[None] | None = None,
     ) -> Job:
         """Queue a job; a worker takes it up when it has room.
 
         Args:
             idempotency_key: asked again with the same key and body, the same job is answered.
             body_sha256: of what the caller sent.
+            effect: entered once the job is accepted, just before that is committed, and left
+                with an error if it cannot be; a refused or repeated job never enters it.
 
         Raises:
             QueueFull: too many wait already.
@@ -122,12 +124,11 @@ class Jobs:
             model_id=plan.model_id,
             idempotency_key=_digest(idempotency_key),
             body_sha256=body_sha256,
-            retry_of=retry_of,
             warnings=plan.warnings,
         )
         if earlier := await self.earlier(idempotency_key, body_sha256):
             return earlier
-        return await self._begin(job, lambda folder: write_plan(folder, plan, series))
+        return await self._begin(job, lambda folder: write_plan(folder, plan, series), effect)
 
     async def earlier(self, idempotency_key: str | None, body_sha256: str | None) -> Job | None:
         """Find the job that this very request has begun already.
@@ -135,7 +136,10 @@ class Jobs:
         Raises:
             InvalidRequest: the key came before with another body.
         """
-        return await self._of_digest(_digest(idempotency_key), body_sha256)
+        if idempotency_key is None:
+            return None
+        key = _digest(idempotency_key)
+        return await self._ask(lambda connection: _earlier(connection, key, body_sha256))
 
     async def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
         """Do again what a job that failed or was cancelled was to do, as a new job.
@@ -255,27 +259,44 @@ class Jobs:
 
     # How
 
-    async def _begin(self, job: NewJob, write: Callable[[Path], None]) -> Job:
+    async def _begin(
+        self,
+        job: NewJob,
+        write: Callable[[Path], None],
+        effect: AbstractContextManager[None] | None = None,
+    ) -> Job:
         folder = self._folder(job.id)
         try:
             await asyncio.to_thread(write, folder)
         except FileNotFoundError:
             raise NotFound("the data of that job is not kept any more; send it again") from None
         try:
-            return await self._change(lambda connection: self._insert(connection, job))
-        except Exception as error:  # where this is cancelled, the row may still come
+            made = await self._in_thread(partial(self._insert, job, effect or nullcontext()))
+        except Exception:  # where this is cancelled, the row may still come
             await asyncio.to_thread(discard, folder)
-            is_taken = isinstance(error, sa.exc.IntegrityError)
-            earlier = (
-                await self._of_digest(job.idempotency_key, job.body_sha256) if is_taken else None
-            )
-            if earlier is None:
-                raise
-            return earlier
+            raise
+        if made.id != job.id:
+            await asyncio.to_thread(discard, folder)
+        return made
 
-    def _insert(self, connection: sa.Connection, job: NewJob) -> Job:
-        """Make the row and the entry of the queue in one transaction: both are there or none."""
-        one_at_a_time(connection)
+    def _insert(self, job: NewJob, effect: AbstractContextManager[None]) -> Job:
+        """Make the row, the entry of the queue and the effect together: all are there or none.
+
+        Returns:
+            The job, or the one that its key has begun before.
+        """
+        with self._engine.connect() as connection, connection.begin() as transaction:
+            one_at_a_time(connection)
+            if earlier := _earlier(connection, job.idempotency_key, job.body_sha256):
+                return earlier
+            self._check_room(connection)
+            made = job_rows.insert(connection, job)
+            enqueue(self._client, connection, job.id)
+            with effect:
+                transaction.commit()
+        return made
+
+    def _check_room(self, connection: sa.Connection) -> None:
         counts = job_rows.counts(connection)
         slots = max(self._options.at_once, sum(self._living(connection).values()))
         room = self._options.max_waiting + max(0, slots - counts["running"])
@@ -284,22 +305,6 @@ class Jobs:
                 f"{counts['waiting']} jobs wait already; try again later",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        made = job_rows.insert(connection, job)
-        enqueue(self._client, connection, job.id)
-        return made
-
-    async def _of_digest(self, key: str | None, body_sha256: str | None) -> Job | None:
-        if key is None:
-            return None
-        found = await self._ask(lambda connection: job_rows.find_by_key(connection, key))
-        if found is None:
-            return None
-        earlier, body = found
-        if body != body_sha256:
-            raise InvalidRequest(
-                "this Idempotency-Key came before with another request; send a new key"
-            )
-        return earlier
 
     async def _is_over(self, job_id: str) -> bool:
         job = await self._ask(lambda connection: job_rows.find(connection, job_id))
@@ -313,8 +318,12 @@ class Jobs:
 
     async def _sweep(self) -> None:
         while True:
-            with suppress(DatabaseUnavailable, OSError):
+            try:
                 await self.sweep()
+            except (DatabaseUnavailable, OSError) as error:
+                log.warning("old jobs were not forgotten: %s", error)
+            except Exception:
+                log.exception("old jobs were not forgotten")
             await asyncio.sleep(self._options.sweep_s)
 
     async def sweep(self) -> None:
@@ -352,8 +361,6 @@ class Jobs:
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, prepared)
-        except sa.exc.IntegrityError:
-            raise
         except sa.exc.SQLAlchemyError as error:
             log.warning("the database of the jobs failed: %s", type(error).__name__)
             raise DatabaseUnavailable(
@@ -364,6 +371,23 @@ class Jobs:
 
 def _digest(key: str | None) -> str | None:
     return None if key is None else hashlib.sha256(key.encode()).hexdigest()
+
+
+def _earlier(connection: sa.Connection, key: str | None, body_sha256: str | None) -> Job | None:
+    """Find the job of a digest of a key.
+
+    Raises:
+        InvalidRequest: the key came before with another body.
+    """
+    found = None if key is None else job_rows.find_by_key(connection, key)
+    if found is None:
+        return None
+    job, body = found
+    if body != body_sha256:
+        raise InvalidRequest(
+            "this Idempotency-Key came before with another request; send a new key"
+        )
+    return job
 
 
 def _check_id(text: str) -> None:

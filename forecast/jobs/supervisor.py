@@ -1,14 +1,11 @@
 """The workers that a gateway runs: child processes, started again when they end."""
 
 import asyncio
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from forecast.core.processes import end
-
-log = logging.getLogger(__name__)
+from forecast.core.processes import end, keep_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class WorkersOptions:
     count: int = 1
     name: str = "gateway"
     environment: Mapping[str, str] = field(default_factory=dict)
-    stop_s: float = 15.0
+    stop_s: float = 40.0
     restart_pause_s: float = 0.5
     longest_pause_s: float = 30.0
 
@@ -38,7 +35,6 @@ class WorkerSupervisor:
     """Keeps workers running from `start` to `close`; they end with the gateway, however it ends."""
 
     def __init__(self, options: WorkersOptions) -> None:
-        """Remember how; nothing is started."""
         self._options = options
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -51,7 +47,15 @@ class WorkerSupervisor:
     async def start(self) -> None:
         """Start the workers, without waiting until they are ready."""
         self._tasks = [
-            asyncio.create_task(self._keep_running(slot)) for slot in range(self._options.count)
+            asyncio.create_task(
+                keep_running(
+                    partial(self._run_once, slot),
+                    f"worker {self._name(slot)}",
+                    pause_s=self._options.restart_pause_s,
+                    longest_pause_s=self._options.longest_pause_s,
+                )
+            )
+            for slot in range(self._options.count)
         ]
 
     async def close(self) -> None:
@@ -60,30 +64,15 @@ class WorkerSupervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _keep_running(self, slot: int) -> None:
-        pause = self._options.restart_pause_s
-        while True:
-            started = time.monotonic()
-            how = await self._run_once(slot)
-            if time.monotonic() - started > self._options.longest_pause_s:
-                pause = self._options.restart_pause_s
-            log.error("worker %s %s; restart in %.1f s", self._name(slot), how, pause)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, self._options.longest_pause_s)
-
     async def _run_once(self, slot: int) -> str:
         """Run a worker until it ends or this task is cancelled, and say how it ended."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._options.command,
-                "--id",
-                self._name(slot),
-                stdin=asyncio.subprocess.PIPE,
-                env=dict(self._options.environment),
-            )
-        except OSError as error:
-            return f"could not be started: {error.strerror}"
-        self._processes[slot] = process
+        process = self._processes[slot] = await asyncio.create_subprocess_exec(
+            *self._options.command,
+            "--id",
+            self._name(slot),
+            stdin=asyncio.subprocess.PIPE,
+            env=dict(self._options.environment),
+        )
         try:
             return f"ended with status {await process.wait()}"
         finally:

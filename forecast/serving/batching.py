@@ -158,8 +158,13 @@ class Batcher(Generic[Key, Item, Result]):
             self._changed.notify()
         return ticket.future
 
-    def close(self, *, drain_s: float = 30.0) -> None:
-        """Answer what waits, then stop; what is left after `drain_s` is refused."""
+    def close(self, *, drain_s: float) -> bool:
+        """Answer what waits, then stop; what still waits after `drain_s` is refused.
+
+        Returns:
+            Whether the thread has ended. If not, a call of the model is under way; `join`
+            waits for its end.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -167,6 +172,11 @@ class Batcher(Generic[Key, Item, Result]):
         with self._changed:
             for taken, _ in self._take_everything():
                 taken.fail(Draining("the model is being shut down; try again later"))
+        return not self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait until a closed batcher's thread has ended."""
+        self._thread.join()
 
     def _admit(self, count: int) -> None:
         if self._closed:

@@ -1,21 +1,26 @@
 """The host whose model lives in children of this process."""
 
 import asyncio
-import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
-from forecast.core.errors import MissingLibrary, ModelBusy, ModelNotReady
+from forecast.core.errors import (
+    DeadlinePassed,
+    HostUnavailable,
+    MissingLibrary,
+    ModelBusy,
+    ModelNotReady,
+)
 from forecast.models.spec import ModelSpec
 from forecast.serving.channel import NotConnected
 from forecast.serving.hosts import Answer, Call, Operation
-from forecast.serving.supervisor import Child, ChildOptions, Place
-
-log = logging.getLogger(__name__)
+from forecast.serving.supervisor import Child, ChildOptions, Place, Pulse
 
 
 class ChildHost:
@@ -30,7 +35,7 @@ class ChildHost:
         self._options = options
         self._folder: Path | None = None
         self._children: Sequence[Child] = ()
-        self._background: asyncio.Task[None] | None = None
+        self._changed = Pulse()
         self._is_wanted = spec.is_ready_at_once
         self._is_initializing = False
 
@@ -41,8 +46,12 @@ class ChildHost:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the children that run."""
-        return [child.pid for child in self._children if child.is_up and child.pid is not None]
+        """Process ids of the children that take calls."""
+        return [child.pid for child in self._up if child.pid is not None]
+
+    @property
+    def _up(self) -> list[Child]:
+        return [child for child in self._children if child.is_up]
 
     async def start(self) -> None:
         """Make ready; children of a model without weights start in the background."""
@@ -52,16 +61,19 @@ class ChildHost:
         board = self._folder / "cores"
         board.write_bytes(bytes(count))
         self._children = [
-            Child(self.spec, Place(board, slot), self._options) for slot in range(count)
+            Child(self.spec, Place(board, slot), self._options, self._changed)
+            for slot in range(count)
         ]
         if self._is_wanted:
-            self._background = asyncio.create_task(self._start_children())
+            for child in self._children:
+                child.start()
 
     async def call(self, call: Call) -> Answer:
         """Answer one call.
 
         Raises:
             HostUnavailable: no child answers.
+            DeadlinePassed: none did in time.
             ModelNotReady: the model was not initialized.
             ModelBusy: it is being initialized already.
             MissingLibrary: the interpreter of its environment is not there.
@@ -76,19 +88,10 @@ class ChildHost:
 
     async def close(self) -> None:
         """End the children."""
-        if self._background is not None:
-            self._background.cancel()
+        self._is_wanted = False
         await asyncio.gather(*(child.close() for child in self._children))
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-    async def _start_children(self) -> None:
-        results = await asyncio.gather(
-            *(child.start() for child in self._children), return_exceptions=True
-        )
-        for error in results:
-            if isinstance(error, BaseException):
-                log.error("the host of %s did not start: %s", self.spec.model_id, error)
 
     async def _initialize(self, call: Call) -> Answer:
         self._check_interpreter()
@@ -96,10 +99,26 @@ class ChildHost:
             raise ModelBusy(f"{self.spec.model_id} is being loaded; try again later")
         self._is_initializing = self._is_wanted = True
         try:
-            answers = await asyncio.gather(*(child.initialize(call) for child in self._children))
+            return await self._initialized(call)
         finally:
             self._is_initializing = False
-        return max(answers, key=lambda answer: answer.status)
+
+    async def _initialized(self, call: Call) -> Answer:
+        """Have every child load the model; those that fail where others succeed try again."""
+        answers = await asyncio.gather(
+            *(child.initialize(call) for child in self._children), return_exceptions=True
+        )
+        pairs = list(zip(self._children, answers, strict=True))
+        loaded = [one for one in answers if isinstance(one, Answer) and one.status < 300]
+        if loaded:
+            for child, answer in pairs:
+                if not isinstance(answer, Answer) or answer.status >= 300:
+                    child.adopt(call)
+            return loaded[0]
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return max((one for one in answers if isinstance(one, Answer)), key=lambda one: one.status)
 
     def _check_interpreter(self) -> None:
         if not Path(self._options.python).exists():
@@ -109,40 +128,61 @@ class ChildHost:
             )
 
     async def _infer(self, call: Call) -> Answer:
-        child = await self._least_busy()
-        try:
-            return await child.channel.forward(call)
-        except NotConnected:
-            child.lost()
-        return await (await self._least_busy()).channel.forward(call)
+        delay = f"{self.spec.model_id} was being started or loaded"
+        while True:
+            child = await call.within(self._least_busy(), delay)
+            try:
+                return await child.channel.forward(call)
+            except NotConnected:
+                child.doubt()
+            except (DeadlinePassed, HostUnavailable):
+                child.doubt()
+                raise
 
     async def _least_busy(self) -> Child:
-        """Choose the child with the fewest requests; wait for one that is starting."""
-        if not self._is_wanted:
-            raise ModelNotReady(
-                f"{self.spec.model_id} is uninitialized;"
-                f" load it with POST /forecast/v1/{self.spec.model_id}/initialization"
-            )
-        up = [child for child in self._children if child.is_up]
-        if not up:
-            await self._children[0].start()
-            return self._children[0]
-        return min(up, key=lambda child: child.channel.outstanding)
+        """Choose the child with the fewest requests; wait for one while any may come up."""
+        while True:
+            if not self._is_wanted:
+                raise ModelNotReady(
+                    f"{self.spec.model_id} is uninitialized;"
+                    f" load it with POST /forecast/v1/{self.spec.model_id}/initialization"
+                )
+            if self._up:
+                return min(self._up, key=lambda child: child.channel.outstanding)
+            if all(child.trouble for child in self._children):
+                raise self._children[0].unavailable()
+            await self._changed.wait()
 
     async def _status(self, call: Call) -> Answer:
         """Show the child that has furthest to go."""
-        up = [child for child in self._children if child.is_up]
-        if not up:
-            state = "initializing" if self._is_wanted else "uninitialized"
-            return Answer(200, orjson.dumps(_NO_CHILD | {"model_status": state}))
-        answers = await asyncio.gather(*(child.channel.forward(call) for child in up))
-        return max(answers, key=_to_go)
+        answers = await asyncio.gather(*(self._status_of(child, call) for child in self._up))
+        known = [answer for answer in answers if answer is not None]
+        return max(known, key=_to_go) if known else self._status_without_child()
+
+    async def _status_of(self, child: Child, call: Call) -> Answer | None:
+        try:
+            return await child.channel.forward(call)
+        except HostUnavailable:
+            child.doubt()
+            return None
+
+    def _status_without_child(self) -> Answer:
+        troubles = [child.trouble for child in self._children]
+        state = "initializing" if self._is_wanted else "uninitialized"
+        details = None
+        if self._is_wanted and all(troubles):
+            state, details = "error", f"its host {troubles[0]}; the gateway's log says why"
+        return Answer(200, orjson.dumps(_NO_CHILD | {"model_status": state, "details": details}))
 
     async def _shutdown(self, call: Call) -> Answer:
-        up = [child for child in self._children if child.is_up]
-        answers = await asyncio.gather(*(child.channel.forward(call) for child in up))
-        if any(answer.status >= 300 for answer in answers):
-            return max(answers, key=lambda answer: answer.status)
+        """Let the children answer what waits; one that cannot is ended all the same."""
+        patient = replace(call, until=time.monotonic() + self._options.stop_s)
+        answers = await asyncio.gather(
+            *(child.channel.forward(patient) for child in self._up), return_exceptions=True
+        )
+        refusals = [one for one in answers if isinstance(one, Answer) and one.status >= 300]
+        if refusals:
+            return max(refusals, key=lambda answer: answer.status)
         self._is_wanted = False
         await asyncio.gather(*(child.stop() for child in self._children))
         document = {"message": "the model is unloaded", "model_status": "uninitialized"}

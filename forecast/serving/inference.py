@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from forecast.core.errors import DeadlinePassed
 from forecast.core.types import Forecast
 from forecast.data.answers import JSON, ModelFacts, Timing, encode
 from forecast.data.as_of import shown
@@ -21,6 +20,7 @@ from forecast.serving.service import ModelService
 Result = TypeVar("Result")
 
 _SMALL_ANSWER = 4096  # points that are encoded faster than a thread is woken
+_URL_GRACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +28,13 @@ class _Asked:
     """A request that was read.
 
     Attributes:
-        until: when whoever asked stops waiting, on the monotonic clock.
+        call: with the deadline of the request.
         is_quick: so small that checking it blocks nothing.
     """
 
     request: InferenceRequest
-    until: float
+    call: Call
     is_quick: bool
-    accept: str
-
-    @property
-    def left_s(self) -> float:
-        return max(0.0, self.until - time.monotonic())
-
-    async def within(self, work: Awaitable[Result]) -> Result:
-        """Wait for a part of the answer; whoever stops waiting gives up the request."""
-        try:
-            return await asyncio.wait_for(work, self.left_s)
-        except TimeoutError as error:
-            raise DeadlinePassed(
-                f"no forecast within timeout_s = {self.request.timeout_s:g};"
-                " ask for less or wait longer"
-            ) from error
 
 
 class Inference:
@@ -69,47 +54,73 @@ class Inference:
         """Answer one call.
 
         Raises:
+            DeadlinePassed: it took longer than its caller waits.
             ForecastError: what the caller is to be told.
         """
         asked = await self._asked(call)
-        wanted = asked.request.wanted
+        call, wanted = asked.call, asked.request.wanted
         if wanted.is_plain:
             return await self._forecast(asked, self._service.active())
-        choice = await asked.within(self._in_thread(self._service.choose, wanted))
+        choosing = self._in_thread(self._service.choose, wanted)
+        choice = await call.within(choosing, "a version was being chosen")
         warnings = (*asked.request.warnings, *choice.warnings)
         asked = replace(asked, request=replace(asked.request, warnings=warnings))
         if choice.version is None:
             return await self._forecast(asked, self._service.active())
         lease = self._service.lease(choice.version)
         try:
-            loaded = await asked.within(asyncio.wrap_future(lease.ready))
+            loading = asyncio.wrap_future(lease.ready)
+            loaded = await call.within(loading, f"version {choice.version.name} was being loaded")
             return await self._forecast(asked, loaded)
         finally:
             lease.release()
 
     async def _asked(self, call: Call) -> _Asked:
+        """Read a request; its deadline is the call's, or its own where that is earlier."""
         is_quick = self._reader.is_quick(call.body, call.content_type)
-        request = self._read(call) if is_quick else await self._in_thread(self._read, call)
-        return _Asked(request, time.monotonic() + request.timeout_s, is_quick, call.accept)
+        if is_quick:
+            request = self._read(self._reader, call)
+        else:
+            reading = self._in_thread(self._read, self._reader_within(call), call)
+            request = await call.within(reading, "the data were being read")
+        warnings = (*request.warnings, *self._stood_in(call))
+        until = min(call.until, time.monotonic() + request.timeout_s)
+        return _Asked(replace(request, warnings=warnings), replace(call, until=until), is_quick)
 
-    def _read(self, call: Call) -> InferenceRequest:
-        return self._reader.read(
+    def _stood_in(self, call: Call) -> Iterator[str]:
+        """Say for which models this one stands in."""
+        for skipped in call.skipped or ():
+            model_id, _, code = skipped.partition(";")
+            yield f"{model_id} could not answer ({code}); {self._service.spec.model_id} did"
+
+    def _reader_within(self, call: Call) -> RequestReader:
+        """Have the thread give up a URL soon after its caller has."""
+        policy = self._reader.policy
+        url_timeout_s = min(policy.url_timeout_s, call.left_s + _URL_GRACE_S)
+        return RequestReader(replace(policy, url_timeout_s=url_timeout_s))
+
+    def _read(self, reader: RequestReader, call: Call) -> InferenceRequest:
+        return reader.read(
             call.body,
             call.content_type,
             self._service.spec,
             default_horizon=self._service.default_horizon,
+            is_routed=call.skipped is not None,
         )
 
     async def _forecast(self, asked: _Asked, loaded: LoadedModel) -> Answer:
         """Forecast with a loaded model, and say which it was."""
+        call = asked.call
         if asked.is_quick:
             future = _queued(asked, loaded)
         else:
-            future = await self._in_thread(_queued, asked, loaded)
-        outcome = await asked.within(asyncio.wrap_future(future))
+            queueing = self._in_thread(_queued, asked, loaded)
+            future = await call.within(queueing, "the series were being checked")
+        outcome = await call.within(asyncio.wrap_future(future), "the forecast was being computed")
         if len(outcome.results) * asked.request.task.horizon <= _SMALL_ANSWER:
             return _encoded(asked, outcome, loaded)
-        return await self._in_thread(_encoded, asked, outcome, loaded)
+        encoding = self._in_thread(_encoded, asked, outcome, loaded)
+        return await call.within(encoding, "the forecast was being encoded")
 
     async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -117,13 +128,13 @@ class Inference:
 
 def _queued(asked: _Asked, loaded: LoadedModel) -> "Future[Outcome[Forecast]]":
     request = asked.request
-    return loaded.run(request.series, request.task, timeout_s=asked.left_s)
+    return loaded.run(request.series, request.task, timeout_s=asked.call.left_s)
 
 
 def _encoded(asked: _Asked, outcome: Outcome[Forecast], loaded: LoadedModel) -> Answer:
     timing = Timing(outcome.queue_s * 1000, outcome.predict_s * 1000, outcome.batch_size)
     facts = facts_of(loaded)
-    body, media_type = encode(asked.request, outcome.results, facts, timing, asked.accept)
+    body, media_type = encode(asked.request, outcome.results, facts, timing, asked.call.accept)
     return Answer(200, body, media_type, {} if media_type == JSON else _headers(facts))
 
 

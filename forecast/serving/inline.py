@@ -58,12 +58,16 @@ class InlineHost:
         return await self._operations[call.operation](call)
 
     async def close(self) -> None:
-        """Answer what waits, then unload."""
+        """Answer what waits, then unload; a load that is under way ends first, if it does soon."""
         if self._following is not None:
             self._following.cancel()
-        if self._loading is not None:
-            await asyncio.wait([self._loading])
-        await self._in_thread(self._service.shutdown_model)
+        loads = {load for load in (self._loading, self._own_load) if load is not None}
+        if loads:
+            await asyncio.wait(loads, timeout=self._service.limits.drain_s)
+        try:
+            await self._in_thread(self._service.shutdown_model)
+        except ModelBusy:
+            log.warning("%s is still being loaded; that ends with the process", self.spec.model_id)
         self._threads.shutdown(wait=False)
 
     async def _initialize(self, call: Call) -> Answer:
@@ -95,12 +99,12 @@ class InlineHost:
             await asyncio.sleep(_FOLLOW_S)
             self._own_load = asyncio.ensure_future(self._in_thread(self._service.follow_current))
             try:
-                await self._own_load
+                await asyncio.shield(self._own_load)  # `close` cancels this, and waits for the load
             except ModelBusy:
                 continue
-            except (ForecastError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 -- whatever it was, it is tried again
                 if told != str(error):
-                    log.warning("what is current now was not loaded: %s", error)
+                    _warn("the current version was not loaded", error)
                 told = str(error)
 
     async def _status(self, call: Call) -> Answer:  # noqa: ARG002 -- one signature for all
@@ -112,7 +116,8 @@ class InlineHost:
 
     async def _infer(self, call: Call) -> Answer:
         if self._loading is not None and not self._service.can_answer:
-            await asyncio.wait([self._loading], timeout=self._reader.policy.max_timeout_s)
+            delay = f"{self.spec.model_id} was still being loaded"
+            await call.within(asyncio.wait([self._loading]), delay)
         return await self._inference.answer(call)
 
     def _described(self, code: int, message: str) -> Answer:
@@ -142,8 +147,11 @@ def _status_document(status: ServiceStatus) -> dict[str, Any]:
 
 
 def _log_failure(task: asyncio.Task[ServiceStatus]) -> None:
-    """Take note of a failed load, also where nobody waits for it."""
-    if task.cancelled() or (error := task.exception()) is None:
-        return
-    expected = isinstance(error, ForecastError)
-    log.warning("initialization failed: %s", error, exc_info=None if expected else error)
+    """Log a failed load, also where nobody waits for it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _warn("initialization failed", error)
+
+
+def _warn(event: str, error: BaseException) -> None:
+    is_expected = isinstance(error, (ForecastError, OSError))
+    log.warning("%s: %s", event, error, exc_info=None if is_expected else error)

@@ -45,9 +45,9 @@ class QueueLimits:
     """
 
     max_queue: int = 4096
-    drain_s: float = 30.0
-    max_versions: int = 8
-    versions_bytes: int = 2 << 30
+    drain_s: float = 40.0
+    max_versions: int = 4
+    versions_bytes: int = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +136,31 @@ class LoadedModel:
         return self.batcher.submit(keys, items, timeout_s=timeout_s)
 
     def close(self, drain_s: float) -> None:
-        """Answer what waits, then give the memory back, and the version to whoever removes it."""
-        self.batcher.close(drain_s=drain_s)
+        """Answer what waits, then give the memory back, and the version to whoever removes it.
+
+        A model that still computes after `drain_s` is not taken from under its thread: another
+        thread waits for the end of that call and frees it then.
+        """
+        if self.batcher.close(drain_s=drain_s):
+            self._free()
+            return
+        log.warning("%s still computes; it is unloaded once that is over", self._name)
+        threading.Thread(target=self._free_later, name="unload", daemon=True).start()
+
+    def _free_later(self) -> None:
+        self.batcher.join()
+        self._free()
+
+    def _free(self) -> None:
         self.model.close()
         if self.hold is not None:
             self.hold.release()
         gc.collect()
-        log.info("unloaded %s", self.weights.source or self.model.spec.model_id)
+        log.info("unloaded %s", self._name)
+
+    @property
+    def _name(self) -> str:
+        return self.weights.source or self.model.spec.model_id
 
 
 @dataclass(frozen=True, slots=True)

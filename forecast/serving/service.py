@@ -106,9 +106,9 @@ class ModelService:
         self._sources = sources
         self._accept_license = accept_license
         shelf = sources.store.model(spec.model_id) if sources.store else None
-        self._limits = limits or QueueLimits()
-        self._loader = Loader(spec, self._limits, dict(operator_config or {}), board, shelf)
-        self._versions = LoadedVersions(self._load_version, self._limits)
+        self.limits = limits or QueueLimits()
+        self._loader = Loader(spec, self.limits, dict(operator_config or {}), board, shelf)
+        self._versions = LoadedVersions(self._load_version, self.limits)
         self._changing = threading.Lock()
         self._status = ServiceStatus()
         self._loaded: LoadedModel | None = None
@@ -153,7 +153,7 @@ class ModelService:
         finally:
             self._changing.release()
         if old is not None:  # nobody has to wait for what is over
-            old.close(self._limits.drain_s)
+            old.close(self.limits.drain_s)
         return self._status
 
     def _begin_change(self) -> None:
@@ -248,7 +248,7 @@ class ModelService:
             self._status = ServiceStatus()
             self._versions.close()
             if loaded is not None:
-                loaded.close(self._limits.drain_s)
+                loaded.close(self.limits.drain_s)
             return self._status
         finally:
             self._changing.release()

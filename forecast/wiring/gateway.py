@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from fastapi import FastAPI
 
 from forecast import __version__
 from forecast.api.app import Lifespan, create_app
 from forecast.api.options import ApiOptions
+from forecast.api.states import state_of
 from forecast.core.errors import ForecastError
 from forecast.models import MODEL_REGISTRY
 from forecast.models.spec import ModelSpec
@@ -18,10 +20,12 @@ from forecast.serving.hosts import Call, Host, Operation
 from forecast.serving.registry import HostRegistry
 from forecast.settings import Settings
 from forecast.wiring.hosts import host_of, inline_host, keys_of
-from forecast.wiring.shared import check_names
+from forecast.wiring.shared import check_names, data_policy
 from forecast.wiring.training import TrainingParts, training_parts
 
 log = logging.getLogger(__name__)
+
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # between two attempts to load a model at the start
 
 
 def gateway_app(settings: Settings, environment: Mapping[str, str]) -> FastAPI:
@@ -59,7 +63,8 @@ def host_app(
     hosts = HostRegistry({model_id: inline_host(MODEL_REGISTRY[model_id], settings, board)})
     preload = (model_id,) if model_id in settings.preload else ()
     keys = keys_of(settings) if needs_key else ()
-    return create_app(hosts, _options(settings, keys, preload), _lifespan(hosts, preload))
+    options = replace(_options(settings, keys, preload), is_host=True)
+    return create_app(hosts, options, _lifespan(hosts, preload))
 
 
 def _served(settings: Settings) -> dict[str, ModelSpec]:
@@ -79,6 +84,7 @@ def _options(settings: Settings, keys: tuple[str, ...], preload: tuple[str, ...]
         version=__version__,
         api_keys=keys,
         max_body_bytes=settings.max_body_bytes,
+        policy=data_policy(settings),
         limits={
             "max_queue": settings.max_queue,
             "max_series": settings.max_series,
@@ -125,13 +131,27 @@ def _lifespan(
 
 
 async def _load(host: Host) -> None:
-    """Load the default weights; a model without any loads by itself when its host starts."""
+    """Load the default weights, however many attempts it takes, unless a caller loads others.
+
+    A model without weights loads by itself when its host starts.
+    """
     if host.spec.is_ready_at_once:
         return
+    told, pause = None, _PAUSE_S
+    while (await state_of(host))["model_status"] != "ready":
+        if (failure := await _failure(host)) is None:
+            return
+        if failure != told:
+            log.warning("%s was not loaded: %s", host.spec.model_id, failure)
+        told = failure
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+async def _failure(host: Host) -> str | None:
+    """Try once to load the default weights, and say why that failed if it did."""
     try:
         answer = await host.call(Call(Operation.INITIALIZATION, b"{}"))
     except ForecastError as error:
-        log.warning("%s was not loaded: %s", host.spec.model_id, error)
-        return
-    if answer.status >= 300:
-        log.warning("%s was not loaded: its host answered %s", host.spec.model_id, answer.status)
+        return error.detail
+    return None if answer.status < 300 else f"its host answered {answer.status}"

@@ -24,7 +24,6 @@ from forecast.wiring.shared import (
     store_of,
 )
 
-_LONGEST_CALL_S = 3600.0  # a first initialization may download gigabytes
 _MOST_REPLICAS = 4  # each holds the weights once more
 
 
@@ -39,7 +38,7 @@ def host_of(spec: ModelSpec, settings: Settings, environment: Mapping[str, str])
     """Choose where a model lives."""
     model_id = spec.model_id
     if url := settings.hosts.get(model_id):
-        return RemoteHost(spec, url, api_key=keys_of(settings)[0], max_call_s=_LONGEST_CALL_S)
+        return RemoteHost(spec, url, api_key=keys_of(settings)[0])
     if {model_id, "all"} & set(settings.inline):
         return inline_host(spec, settings)
     return ChildHost(spec, _child_options(spec, settings, environment))
@@ -72,15 +71,21 @@ def _child_options(
         python=str(interpreter_of(spec, settings)),
         replicas=replicas,
         threads=settings.threads or max(1, available // replicas),
-        environment=child_environment(settings, environment),
+        environment=_without_preload(child_environment(settings, environment)),
         stop_s=settings.shutdown_s,
-        max_call_s=_LONGEST_CALL_S,
     )
 
 
 def child_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     """Give a child what this process was told, with folders that mean the same from anywhere."""
     return {**environment, "FORECAST_HOME": str(Path(settings.home).absolute())}
+
+
+def _without_preload(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave the first load to the gateway: a child that began one too would refuse it as busy."""
+    return {
+        name: value for name, value in environment.items() if name.upper() != "FORECAST_PRELOAD"
+    }
 
 
 def replicas_of(spec: ModelSpec, settings: Settings, available: int) -> int:

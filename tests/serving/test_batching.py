@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -140,7 +141,7 @@ def test_a_run_that_answers_too_little_fails_those_it_left_out():
     batcher: Batcher[str, int, int] = Batcher(lambda _, __: [], max_batch=4, max_queue=8)
     with pytest.raises(ValueError, match="zip"):
         submit(batcher, 1).result(PATIENCE_S)
-    batcher.close()
+    batcher.close(drain_s=PATIENCE_S)
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_back(batcher, run):
@@ -171,7 +172,7 @@ def test_a_request_whose_deadline_passed_is_dropped_before_it_costs_anything(bat
 def test_closing_answers_what_waits_and_refuses_the_rest(batcher, run):
     block(batcher, run)
     waiting = submit(batcher, 1)
-    closing = threading.Thread(target=batcher.close)
+    closing = threading.Thread(target=partial(batcher.close, drain_s=PATIENCE_S))
     closing.start()
     run.gate.set()
     closing.join(PATIENCE_S)
@@ -212,7 +213,7 @@ def test_whatever_is_asked_every_caller_gets_their_own_answer(requests, max_batc
                 future.result(PATIENCE_S)
         else:
             assert future.result(PATIENCE_S).results == [2 * item for _, item in one]
-    batcher.close()
+    batcher.close(drain_s=PATIENCE_S)
     assert batcher.waiting == 0
 
 
@@ -227,5 +228,5 @@ def test_what_is_no_items_fault_fails_the_whole_batch_after_one_call():
     future = batcher.submit(["k"] * 4, [1, 2, 3, 4], timeout_s=10)
     with pytest.raises(RemoteUnavailable):
         future.result(10)
-    batcher.close()
+    batcher.close(drain_s=PATIENCE_S)
     assert calls == [[1, 2, 3, 4]]

@@ -5,17 +5,22 @@ checksum. Another file takes its place when `dataset.json` is replaced, at once 
 """
 
 import hashlib
+import os
 import re
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from forecast.core.atomic import locked, replacing, write_text
+from forecast.core.atomic import locked, move, sync, write_text
 from forecast.core.errors import Conflict, InvalidRequest, NotFound, StoreError, TooLarge
 from forecast.data.files import FileFormat, read_frame
 from forecast.data.policy import DataPolicy
@@ -27,6 +32,8 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _NAME = re.compile(NAME_PATTERN)
 _FORMAT_VERSION = 1
 _RECORD, _LOCK = "dataset.json", ".lock"
+_DRAFT = ".staged-"
+_LEFT_BEHIND_S = 3600.0  # longer than any request takes between writing a draft and placing it
 _READS = 10  # of a dataset that is replaced meanwhile
 _GIB = 1024**3
 
@@ -96,6 +103,18 @@ class Dataset(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude=hidden)
 
 
+@dataclass(frozen=True, slots=True)
+class StagedDataset:
+    """A dataset that is checked and written, and has not yet taken its place."""
+
+    dataset: Dataset
+    draft: Path
+
+    def discard(self) -> None:
+        """Remove the file, unless it has taken its place."""
+        self.draft.unlink(missing_ok=True)
+
+
 def check_name(name: str) -> None:
     """Refuse what is no name of a dataset."""
     if not _NAME.fullmatch(name):
@@ -117,25 +136,60 @@ class Datasets:
         """Keep a file under a name; says whether the name is new. Blocks.
 
         Raises:
+            ForecastError: as `stage` and `placed` do.
+        """
+        staged = self.stage(name, sent, schema)
+        try:
+            is_new = not (self._folder(name) / _RECORD).exists()
+            with self.placed(staged):
+                return staged.dataset, is_new
+        finally:
+            staged.discard()
+
+    def stage(self, name: str, sent: SentFile, schema: TableSchema) -> "StagedDataset":
+        """Check a file and write it where nobody finds it yet. Blocks.
+
+        Raises:
             InvalidRequest: this is no name, or the schema does not fit the file.
             BadData: the file cannot be read.
             TooLarge: it alone is larger than all datasets may be together.
-            Conflict: there is no room for it.
             StoreError: it cannot be written.
         """
-        folder = self._folder(name)
+        check_name(name)
         if len(sent.body) > self._options.max_bytes:
             raise TooLarge(f"datasets may have {self._options.max_bytes} bytes together")
         dataset = self._described(name, sent, schema)
-        try:
-            with locked(self._options.folder / _LOCK):
-                others = [one for one in self.all() if one.name != name]
-                self._check_room(others, dataset)
-                is_new = not (folder / _RECORD).exists()
-                self._write(folder, dataset, sent.body)
-        except OSError as error:
-            raise StoreError("the dataset cannot be written; its disk may be full") from error
-        return dataset, is_new
+        with _errors_of_disk():
+            return StagedDataset(dataset, self._draft(sent.body))
+
+    @contextmanager
+    def placed(self, staged: "StagedDataset") -> Iterator[None]:
+        """Put a staged dataset in its place; what was there comes back if the block fails.
+
+        Raises:
+            Conflict: there is no room for it.
+            StoreError: it cannot be written.
+        """
+        dataset = staged.dataset
+        folder = self._folder(dataset.name)
+        record = folder / _RECORD
+        with locked(self._options.folder / _LOCK):
+            self._check_room([one for one in self.all() if one.name != dataset.name], dataset)
+            with _errors_of_disk():
+                before = record.read_text() if record.exists() else None
+                folder.mkdir(exist_ok=True)
+                move(staged.draft, folder / dataset.file)
+                write_text(record, dataset.model_dump_json(by_alias=True, indent=2) + "\n")
+            try:
+                yield
+            except BaseException:
+                if before is None:
+                    record.unlink()
+                else:
+                    write_text(record, before)
+                raise
+            finally:
+                self._tidy(dataset.name)
 
     def all(self) -> list[Dataset]:
         """List the datasets by their names; what cannot be read is left out."""
@@ -225,14 +279,27 @@ class Datasets:
                 " delete another first"
             )
 
-    def _write(self, folder: Path, dataset: Dataset, body: bytes) -> None:
-        """Write the file, then the record that names it; then what nothing names is removed."""
-        with replacing(folder / dataset.file) as draft:
-            draft.write_bytes(body)
-        write_text(folder / _RECORD, dataset.model_dump_json(by_alias=True, indent=2) + "\n")
-        for path in folder.iterdir():
-            if path.name not in (_RECORD, dataset.file):
-                path.unlink(missing_ok=True)
+    def _draft(self, body: bytes) -> Path:
+        folder = self._options.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_behind in folder.glob(f"{_DRAFT}*"):
+            if left_behind.stat().st_mtime < time.time() - _LEFT_BEHIND_S:
+                left_behind.unlink(missing_ok=True)
+        handle, name = mkstemp(prefix=_DRAFT, dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+        sync(Path(name))
+        return Path(name)
+
+    def _tidy(self, name: str) -> None:
+        """Remove what the record of a name does not name."""
+        folder = self._folder(name)
+        if not (folder / _RECORD).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        elif dataset := self._read_record(name):
+            for path in folder.iterdir():
+                if path.name not in (_RECORD, dataset.file):
+                    path.unlink(missing_ok=True)
 
     def _read_record(self, name: str) -> Dataset | None:
         try:
@@ -259,3 +326,11 @@ class Datasets:
         except OSError:
             return None
         return body if hashlib.sha256(body).hexdigest() == dataset.sha256 else None
+
+
+@contextmanager
+def _errors_of_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError("the dataset cannot be written; its disk may be full") from error

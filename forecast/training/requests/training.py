@@ -27,7 +27,6 @@ from forecast.training.requests.data import (
     read_learning_upload,
     shape_of,
 )
-from forecast.training.requests.datasets import Datasets
 from forecast.training.requests.defaults import DefaultDataset
 from forecast.training.requests.fields import (
     TRAINING_SHAPES,
@@ -277,14 +276,3 @@ def _own_fields(request: TrainingFields) -> Mapping[str, tuple[str, Any]]:
         shared = request.distributed.model_dump(exclude={"processes"})
         found["distributed"] = ("distributed", shared)
     return found
-
-
-def keep_upload(datasets: Datasets, upload: LearningUpload | None) -> None:
-    """Keep an upload under the name that its caller asked for.
-
-    Raises:
-        InvalidRequest: this is no name.
-        Conflict: there is no room for it.
-    """
-    if upload is not None and upload.dataset is not None:
-        datasets.put(upload.dataset, upload.file, upload.schema)
