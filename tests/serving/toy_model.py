@@ -22,11 +22,15 @@ class ToyModel(BaseTimeSeriesModel):
 
     loading: ClassVar[threading.Event] = threading.Event()
     entered: ClassVar[threading.Semaphore] = threading.Semaphore(0)
+    predicting: ClassVar[threading.Event] = threading.Event()
+    computing: ClassVar[threading.Semaphore] = threading.Semaphore(0)
     closed: ClassVar[list["ToyModel"]] = []
 
     offset = 0.0
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        type(self).computing.release()
+        assert self.predicting.wait(10)
         if any((series.target == POISON).any() for series in batch):
             raise RuntimeError("a secret detail of the library")
         return [self._repeat(series, task) for series in batch]
@@ -80,3 +84,4 @@ def spec_of(**changes: object) -> ModelSpec:
 
 
 ToyModel.spec = spec_of()
+ToyModel.predicting.set()
