@@ -1,20 +1,28 @@
 """From settings to hosts: where each model lives, and in how many processes."""
 
+import asyncio
 import sys
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import pytest
 
+from forecast.api.states import state_of
 from forecast.core import machine
+from forecast.data.policy import DataPolicy
+from forecast.data.requests import RequestReader
 from forecast.models import MODEL_REGISTRY
 from forecast.serving.channel import RemoteHost
 from forecast.serving.children import ChildHost
 from forecast.serving.inline import InlineHost
+from forecast.serving.service import ModelService
 from forecast.settings import Settings, read_settings
-from forecast.wiring import gateway_app, hosts
-from forecast.wiring.shared import operator_config, store_of, sync_of
-from forecast.wiring.worker import memory_bytes
+from forecast.store.hub import HubSettings
+from forecast.store.sources import SourceResolver
+from forecast.wiring import gateway, gateway_app, hosts, training
+from forecast.wiring.shared import data_policy, operator_config, store_of, sync_of
+from forecast.wiring.worker import memory_bytes, worker_of
+from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
 CHRONOS = replace(MODEL_REGISTRY["chronos"], max_replicas=8)
 
@@ -108,3 +116,51 @@ def test_a_worker_shares_the_memory_of_the_machine_between_its_jobs(tmp_path):
     whole = int(machine.memory_bytes() * 0.9)
     assert memory_bytes(settings(tmp_path, training_jobs=2)) == whole // 2
     assert memory_bytes(settings(tmp_path, training_memory_bytes=2**30)) == 2**30
+
+
+def test_no_layer_has_a_default_of_its_own(tmp_path):
+    chosen = settings(tmp_path)
+    parts = training.training_parts(chosen, {})
+    built = [
+        (hosts.inline_host(CHRONOS, chosen)._service.limits, ()),
+        (hosts._child_options(CHRONOS, chosen, {}), ("replicas", "threads", "environment")),
+        (data_policy(chosen), ("data_roots",)),
+        (gateway._options(chosen, (), ()), ("limits", "policy")),
+        (training._jobs_options(chosen), ()),
+        (training._workers_options(chosen, {}), ("name", "environment")),
+        (parts.training.datasets._options, ()),
+        (worker_of(chosen, {})._options, ()),
+    ]
+    for options, own in built:
+        for field in fields(options):
+            if field.default is not MISSING and field.name not in own:
+                assert getattr(options, field.name) == field.default, field.name
+
+
+def test_a_preload_is_tried_again_until_it_succeeds(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(gateway, "_PAUSE_S", 0.01)
+    ToyModel.loading.set()
+    sources = SourceResolver(
+        local_roots=[tmp_path], cache=tmp_path / "c", hub=HubSettings(), mlflow_tracking_uri=None
+    )
+    host = InlineHost(ModelService(spec_of(), sources), RequestReader(DataPolicy()))
+
+    async def flow() -> None:
+        await host.start()
+        loading = asyncio.create_task(gateway._load(host))
+        async with asyncio.timeout(20):
+            while "toy was not loaded" not in caplog.text:
+                await asyncio.sleep(0.01)
+            write_offset(tmp_path / "toy", 1.0)
+            await loading
+        assert (await state_of(host))["model_status"] == "ready"
+        await host.close()
+
+    asyncio.run(flow())
+
+
+def test_children_leave_the_first_load_to_the_gateway(tmp_path, no_gpu):
+    chosen = settings(tmp_path, preload=("chronos",))
+    environment = {"FORECAST_PRELOAD": "chronos", "forecast_preload": "chronos", "A": "b"}
+    options = hosts._child_options(CHRONOS, chosen, environment)
+    assert options.environment.keys() == {"A", "FORECAST_HOME"}

@@ -42,7 +42,8 @@ async def keep_running(
             pause = pause_s
         log.error("%s %s; restart in %.1f s", name, how, pause)
         with suppress(TimeoutError):
-            await asyncio.wait_for(hurry.wait(), pause)
+            async with asyncio.timeout(pause):
+                await hurry.wait()
         hurry.clear()
         pause = min(2 * pause, longest_pause_s)
 
@@ -54,7 +55,8 @@ async def end(process: asyncio.subprocess.Process, patience_s: float) -> None:
     with suppress(ProcessLookupError):  # it may end before its event loop hears of it
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), patience_s)
+        async with asyncio.timeout(patience_s):
+            await process.wait()
     except TimeoutError:
         with suppress(ProcessLookupError):
             process.kill()

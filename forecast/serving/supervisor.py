@@ -96,11 +96,7 @@ class Child:
     def __init__(
         self, spec: ModelSpec, place: Place, options: ChildOptions, changed: Pulse
     ) -> None:
-        """Start nothing yet.
-
-        Args:
-            changed: beats whenever one of the attributes changes.
-        """
+        """Start nothing yet; `changed` beats whenever one of the attributes changes."""
         self._spec = spec
         self._place = place
         self._options = options
@@ -172,7 +168,6 @@ class Child:
         self._doubted.set()
 
     def unavailable(self) -> HostUnavailable:
-        """Make the error that says why the process does not come up."""
         return HostUnavailable(
             f"{self._name} {self.trouble}; the gateway's log says why", retry_after_s=5.0
         )
@@ -218,7 +213,7 @@ class Child:
             if ended.done():
                 return f"ended with status {process.returncode}"
             serving.result()  # raises what it failed of
-            process.kill()
+            await end(process, 0)
             return f"gave no answer for {self._options.start_s:g} s and was killed"
         finally:
             serving.cancel()
@@ -299,11 +294,6 @@ def _waiting(initialization: Call) -> Call:
 
 
 def _thread_limits(threads: int) -> dict[str, str]:
-    """Variables that a numeric library reads when it is imported.
-
-    PASSIVE, because two processes whose threads spin while they wait slow each other down
-    by eight times.
-    """
-    libraries = ("OMP", "MKL", "OPENBLAS")
-    limits = {f"{library}_NUM_THREADS": str(threads) for library in libraries}
-    return {**limits, "OMP_WAIT_POLICY": "PASSIVE"}
+    """Make the variables that limit a child's threads, whatever this process was told."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return {**dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}

@@ -229,7 +229,7 @@ def test_a_large_body_lets_others_be_answered_while_it_is_read_and_reaches_its_h
 
     asyncio.run(flow())
     between = order[order.index("large received") : order.index("large forwarded")]
-    assert "small answered" in between
+    assert between.count("small answered") >= 5  # a turn or two of the loop pass in any case
     assert host.calls[0].body == body
 
 

@@ -1,6 +1,7 @@
 """What starts a job over HTTP: a plan and whole series in a folder, queued once a key."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -224,6 +225,59 @@ def test_a_full_queue_says_when_to_come_again(tmp_path):
     assert answers[0].status_code == 202
     assert answers[-1].json()["code"] == "queue_full"
     assert int(answers[-1].headers["Retry-After"]) > 0
+
+
+def upload(client, file: str, name: str = "shops", **headers: str):
+    """Train on a file that is to be kept under a name."""
+    body = form(file, schema=TABLE["schema"], parameters={"config": CONFIG}, dataset=name)
+    return client.post(TRAINING, content=body, headers={"Content-Type": FORM} | headers)
+
+
+def shops(client):
+    return client.get("/forecast/v1/datasets/shops").json()
+
+
+def test_a_request_that_starts_no_job_leaves_the_dataset_of_its_name_alone(tmp_path):
+    half = CSV[: len(CSV) // 2].rpartition("\n")[0] + "\n"
+    key = {"Idempotency-Key": "first"}
+    with gateway(tmp_path, at_once=1, max_waiting=1) as client:
+        first = upload(client, CSV, **key)
+        kept = shops(client)
+        assert (first.status_code, kept["rows"]) == (202, 20)
+        other = form(half, schema=TABLE["schema"])
+        client.put("/forecast/v1/datasets/shops", content=other, headers={"Content-Type": FORM})
+        replaced = shops(client)
+        assert replaced["rows"] < 20
+        repeated = upload(client, CSV, **key)
+        assert repeated.json()["id"] == first.json()["id"]
+        assert upload(client, half, **key).status_code == 422
+        bad = form(CSV, schema=TABLE["schema"], parameters={"lora": True}, dataset="shops")
+        refused = client.post(TRAINING, content=bad, headers={"Content-Type": FORM})
+        assert refused.status_code == 422
+        assert client.post(TRAINING, json=BODY).status_code == 202
+        full = upload(client, CSV)
+        assert (full.status_code, full.json()["code"]) == (429, "queue_full")
+        assert shops(client) == replaced
+
+
+def test_a_request_whose_dataset_has_no_room_starts_no_job(tmp_path):
+    with gateway(tmp_path, max_datasets=1) as client:
+        assert upload(client, CSV, "one").status_code == 202
+        refused = upload(client, CSV, "two")
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        assert client.get(JOBS).json()["count"] == 1
+        assert client.get("/forecast/v1/datasets").json()["count"] == 1
+
+
+def test_of_equal_requests_at_once_one_starts_a_job_and_replaces_the_dataset(tmp_path):
+    with gateway(tmp_path) as client, ThreadPoolExecutor(4) as threads:
+        key = {"Idempotency-Key": "at once"}
+        asked = [threads.submit(upload, client, CSV, **key) for _ in range(4)]
+        ids = {one.result().json()["id"] for one in asked}
+        assert len(ids) == 1
+        assert client.get(JOBS).json()["count"] == 1
+        kept = {path.name for path in (tmp_path / "datasets").iterdir()}
+        assert kept == {".lock", "shops"}
 
 
 def test_without_default_data_a_short_training_says_how_to_set_them(tmp_path):

@@ -8,9 +8,9 @@ from forecast.jobs.jobs import Jobs, JobsOptions
 from forecast.training.requests.datasets import DatasetOptions, Datasets
 
 
-def training_in(home: Path, **options: object) -> Training:
+def training_in(home: Path, max_datasets: int = 100, **options: object) -> Training:
     """Build what the routes that start and show jobs need; nothing is connected yet."""
     chosen = {"folder": home / "jobs", "database_url": f"sqlite:///{home / 'jobs.db'}"} | options
     policy = DataPolicy(data_roots=(home / "data",))
-    datasets = Datasets(DatasetOptions(home / "datasets"), policy)
+    datasets = Datasets(DatasetOptions(home / "datasets", max_datasets), policy)
     return Training(Jobs(JobsOptions(**chosen)), policy, datasets)  # type: ignore[arg-type]

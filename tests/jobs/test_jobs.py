@@ -3,7 +3,9 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -77,6 +79,82 @@ def test_of_two_bodies_that_race_with_one_key_one_wins(url, folder):
             await jobs.close()
 
     asyncio.run(flow())
+
+
+class Effect:
+    """Counts how often it is entered, and remembers the error it was left with."""
+
+    def __init__(self, enter: Callable[[], None] = lambda: None) -> None:
+        self.entered = 0
+        self.error: BaseException | None = None
+        self._enter = enter
+
+    def __enter__(self) -> None:
+        self.entered += 1
+        self._enter()
+
+    def __exit__(self, kind, error, traceback) -> None:
+        self.error = error
+
+
+def test_an_effect_happens_with_the_job_once_or_not_at_all(url, folder):
+    def refuse() -> None:
+        raise Conflict("no room")
+
+    async def flow():
+        jobs = jobs_of(folder, url, at_once=1, max_waiting=1)
+        effects = [Effect() for _ in range(6)]
+        made = await asyncio.gather(
+            *(jobs.submit(plan(), SERIES, idempotency_key="k", effect=one) for one in effects)
+        )
+        assert len({job.id for job in made}) == 1
+        assert sum(one.entered for one in effects) == 1
+        again, refusing, late = Effect(), Effect(refuse), Effect()
+        repeated = await jobs.submit(plan(), SERIES, idempotency_key="k", effect=again)
+        with pytest.raises(Conflict, match="no room"):
+            await jobs.submit(plan(), SERIES, effect=refusing)
+        await jobs.submit(plan(), SERIES)
+        with pytest.raises(QueueFull):
+            await jobs.submit(plan(), SERIES, effect=late)
+        assert repeated.id == made[0].id
+        assert (again.entered, late.entered) == (0, 0)
+        assert len(await jobs.list(JobFilter())) == len(folders(folder)) == 2
+        await jobs.close()
+
+    asyncio.run(flow())
+
+
+def test_a_repeated_request_is_no_newcomer_to_a_full_queue(url, folder):
+    async def flow():
+        jobs = jobs_of(folder, url, at_once=1, max_waiting=0)
+        asked = [jobs.submit(plan(), SERIES, idempotency_key="k") for _ in range(6)]
+        assert len({job.id for job in await asyncio.gather(*asked)}) == 1
+        await jobs.close()
+
+    asyncio.run(flow())
+
+
+def test_an_effect_is_told_where_the_job_cannot_be_committed(tmp_path, folder):
+    with database_of("postgresql", tmp_path) as url:
+
+        def cut_off() -> None:
+            with psycopg.connect(url, autocommit=True) as server:
+                server.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+        async def flow():
+            jobs = jobs_of(folder, url)
+            effect = Effect(cut_off)
+            with pytest.raises(DatabaseUnavailable):
+                await jobs.submit(plan(), SERIES, effect=effect)
+            assert effect.error is not None
+            assert await jobs.list(JobFilter()) == []
+            assert folders(folder) == set()
+            await jobs.close()
+
+        asyncio.run(flow())
 
 
 def test_a_queue_has_a_length_and_a_full_one_leaves_nothing_behind(url, folder):

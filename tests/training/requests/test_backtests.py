@@ -7,7 +7,7 @@ import pytest
 from forecast.core.errors import InvalidRequest, LicenseNotAccepted, NotFound, NotTrainable
 from forecast.jobs.plans import Validation
 from forecast.models.spec import Capabilities
-from forecast.training.requests.training import Body, keep_upload
+from forecast.training.requests.training import Body
 from tests.training.requests.request_helpers import CLOSED, FORM, SPEC, TABLE, WEEKLY, Desk, form
 
 LONG = {"target": list(range(60)), "start": "2026-01-01", "freq": "D"}
@@ -57,7 +57,7 @@ def test_weights_are_named_by_a_source_or_a_version(desk):
 def test_an_upload_and_a_dataset_are_backtested_too(desk):
     sent = form(schema=TABLE["schema"], parameters={"horizon": 2, "windows": 2}, dataset="shops")
     asked = desk.backtests.read(Body(sent, FORM), SPEC)
-    keep_upload(desk.datasets, asked.kept)
+    desk.datasets.put(asked.kept.dataset, asked.kept.file, asked.kept.schema)
     again = desk.backtest(dataset="shops", windows=2)
     assert [one.item_id for one in again.series] == [one.item_id for one in asked.series]
     assert again.plan.data_reference.startswith("dataset:shops@")

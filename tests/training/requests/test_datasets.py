@@ -1,7 +1,9 @@
 """Named datasets: kept whole or not at all, within bounds, under harmless names."""
 
 import json
+import os
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -111,6 +113,42 @@ def test_there_are_only_so_many_and_only_so_large(options):
     with pytest.raises(TooLarge):
         small.put("b", sent(CSV * 2), SCHEMA)
     assert [one.name for one in small.all()] == ["a"]
+
+
+def test_a_staged_dataset_is_found_by_nobody_before_it_is_placed(datasets, options):
+    kept, _ = datasets.put("sales", SENT, SCHEMA)
+    staged = datasets.stage("sales", rows(1), SCHEMA)
+    new = datasets.stage("new", rows(2), SCHEMA)
+    assert datasets.all() == [kept]
+    with datasets.placed(staged):
+        assert datasets.get("sales") == staged.dataset
+    assert len(datasets.frame("sales")[0]) == 5
+    new.discard()
+    assert sorted(path.name for path in options.folder.iterdir()) == [".lock", "sales"]
+
+
+@pytest.mark.parametrize("before", [[], [SENT], [rows(1)]])
+def test_what_was_there_comes_back_where_a_replacement_fails(datasets, options, before):
+    for one in before:
+        datasets.put("sales", one, SCHEMA)
+    kept = datasets.all()
+    staged = datasets.stage("sales", rows(1), SCHEMA)
+    with pytest.raises(KeyError), datasets.placed(staged):
+        raise KeyError
+    assert datasets.all() == kept
+    if kept:
+        assert len(datasets.frame("sales")[0]) == kept[0].rows
+        assert len(list((options.folder / "sales").iterdir())) == 2
+    else:
+        assert not (options.folder / "sales").exists()
+
+
+def test_a_draft_of_a_killed_writer_is_removed_in_time(datasets, options):
+    old, young = (datasets.stage("sales", rows(day), SCHEMA).draft for day in (1, 2))
+    an_hour_ago = time.time() - 4000
+    os.utime(old, (an_hour_ago, an_hour_ago))
+    datasets.put("sales", SENT, SCHEMA)
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_a_file_that_was_changed_behind_our_back_is_refused(datasets, options):

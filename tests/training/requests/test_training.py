@@ -21,7 +21,7 @@ from forecast.jobs.plans import Snapshots, Validation
 from forecast.jobs.series_files import read_series, write_series
 from forecast.models import MODEL_REGISTRY
 from forecast.models.spec import Capabilities
-from forecast.training.requests.training import Body, keep_upload
+from forecast.training.requests.training import Body
 from tests.training.requests.request_helpers import (
     CLOSED,
     CONFIG,
@@ -77,7 +77,8 @@ def test_a_table_a_long_file_an_upload_and_a_dataset_give_the_same_series(desk):
     named = {"data_source_url_or_path": "local://data/sales.csv", "schema": TABLE["schema"]}
     sent = Body(form(schema=TABLE["schema"], parameters={"config": CONFIG}, dataset="shops"), FORM)
     uploaded = desk.trainings.read(sent, SPEC)
-    keep_upload(desk.datasets, uploaded.kept)
+    kept = uploaded.kept
+    desk.datasets.put(kept.dataset, kept.file, kept.schema)
     table = {"data": TABLE["data"] | {"sales": list(range(10)) * 2}, "schema": TABLE["schema"]}
     asked = [desk.train(**table), desk.train(**named), uploaded, desk.train(dataset="shops")]
     for one in asked:
@@ -93,7 +94,8 @@ def test_a_table_a_long_file_an_upload_and_a_dataset_give_the_same_series(desk):
 
 def test_other_roles_are_read_of_a_dataset_where_they_are_asked(desk):
     sent = Body(form(schema=TABLE["schema"], parameters={}, dataset="shops"), FORM)
-    keep_upload(desk.datasets, desk.trainings.read(sent, SPEC).kept)
+    kept = desk.trainings.read(sent, SPEC).kept
+    desk.datasets.put(kept.dataset, kept.file, kept.schema)
     roles = {"timestamp": "day", "item_id": "shop", "target": ["sales"]}
     assert desk.train(dataset="shops", schema=roles).series[0].channels == ("sales",)
     with pytest.raises(NotFound, match="GET /forecast/v1/datasets"):
