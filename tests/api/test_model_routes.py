@@ -5,6 +5,7 @@ import pytest
 from fastapi import APIRouter, Response
 
 from forecast.api.model_routes import model_router
+from forecast.api.options import ApiOptions
 from forecast.core.errors import HostUnavailable
 from forecast.serving.hosts import Answer, Host, Operation
 from tests.api.serving import (
@@ -90,9 +91,9 @@ def test_hosts_start_and_close_with_the_application():
     assert host.life == ["started", "closed"]
 
 
-def router_with_more(host: Host, prefix: str) -> APIRouter:
+def router_with_more(host: Host, prefix: str, options: ApiOptions) -> APIRouter:
     """What a model's own `router` may be: the shared routes and one of its own."""
-    router = model_router(host, prefix)
+    router = model_router(host, prefix, options)
 
     @router.get("/more")
     async def more() -> Response:

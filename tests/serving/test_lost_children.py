@@ -14,6 +14,7 @@ import pytest
 
 from forecast.core.errors import DeadlinePassed, HostUnavailable
 from forecast.models import MODEL_REGISTRY
+from forecast.serving.channel import NotConnected, RemoteHost
 from forecast.serving.children import ChildHost
 from forecast.serving.hosts import Answer, Call, Operation
 from tests.serving.test_children import BODY, eventually, is_running, options
@@ -35,6 +36,10 @@ def pids_of(host: ChildHost) -> list[int | None]:
     return [child.pid for child in host.children]
 
 
+def real(folder: Path, **changes: object) -> ChildHost:
+    return ChildHost(SPEC, options(folder, **changes))
+
+
 def standins(folder: Path, **changes: object) -> ChildHost:
     """Make a host whose children start at once; what they do first is in a file of the folder."""
     python = folder / "python"
@@ -43,10 +48,10 @@ def standins(folder: Path, **changes: object) -> ChildHost:
     return ChildHost(SPEC, options(folder, python=str(python), **changes))
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_a_refused_connection_loses_no_process(tmp_path, replicas):
+@pytest.mark.parametrize(("make", "replicas"), [(standins, 1), (real, 2)])
+def test_a_refused_connection_loses_no_process(tmp_path, make, replicas):
     async def live() -> None:
-        host = ChildHost(SPEC, options(tmp_path, replicas=replicas))
+        host = make(tmp_path, replicas=replicas)
         await host.start()
         try:
             await all_up(host)
@@ -60,7 +65,7 @@ def test_a_refused_connection_loses_no_process(tmp_path, replicas):
             if replicas > 1:
                 assert {(await call).status for call in calls} == {200}
             else:
-                assert not any(call.done() for call in calls)
+                assert not all(call.done() for call in calls)
             aside.rename(socket)
             assert {(await call).status for call in calls} == {200}
             await all_up(host)
@@ -77,6 +82,7 @@ OUT_OF_FILES = """
 import asyncio, os, resource, sys
 from dataclasses import replace
 from forecast.models import MODEL_REGISTRY
+from forecast.serving.channel import NotConnected, RemoteHost
 from forecast.serving.children import ChildHost
 from forecast.serving.hosts import Call, Operation
 from forecast.serving.supervisor import ChildOptions
@@ -115,7 +121,7 @@ def test_a_gateway_without_free_file_handles_gets_all_its_replicas_back(tmp_path
 
 def test_a_stopped_host_keeps_no_caller_and_answers_once_it_goes_on(tmp_path):
     async def live() -> None:
-        host = ChildHost(SPEC, options(tmp_path))
+        host = standins(tmp_path)
         await host.start()
         try:
             await all_up(host)
@@ -138,7 +144,7 @@ def test_a_replica_that_fails_to_load_once_is_loaded_by_itself(tmp_path):
     unnamed = orjson.dumps({"inputs": [{"target": [1, 2, 3, 4]}]})
 
     async def live() -> None:
-        host = ChildHost(SPEC, options(tmp_path, replicas=2))
+        host = real(tmp_path, replicas=2)
         await host.start()
         try:
             await all_up(host)
@@ -230,5 +236,31 @@ def test_a_shutdown_ends_a_process_that_does_not_answer(tmp_path):
             assert not is_running(stopped)
         finally:
             await host.close()
+
+    asyncio.run(live())
+
+
+def test_a_machine_elsewhere_that_says_nothing_keeps_no_caller():
+    async def live() -> None:
+        silence = asyncio.Event()
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await silence.wait()
+            writer.close()
+
+        server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        host = RemoteHost(SPEC, f"http://127.0.0.1:{port}", api_key="key")
+        await host.start()
+        with pytest.raises(DeadlinePassed, match="gave no answer"):
+            await host.call(Call(Operation.INFERENCE, BODY, until=time.monotonic() + 0.1))
+        silence.set()
+        await host.close()
+        server.close()
+        await server.wait_closed()
+        await host.start()
+        with pytest.raises(NotConnected):
+            await host.call(Call(Operation.INFERENCE, BODY, until=time.monotonic() + 20))
+        await host.close()
 
     asyncio.run(live())
