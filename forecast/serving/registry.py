@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from forecast.core.errors import UnknownModel
 from forecast.serving.hosts import Host
 
 
@@ -22,16 +21,6 @@ class HostRegistry(Mapping[str, Host]):
 
     def __len__(self) -> int:
         return len(self._hosts)
-
-    def require(self, model_id: str) -> Host:
-        """Find the host of a model.
-
-        Raises:
-            UnknownModel: names the models there are.
-        """
-        if model_id not in self._hosts:
-            raise UnknownModel(f"no model {model_id!r}; there are {', '.join(self._hosts)}")
-        return self._hosts[model_id]
 
     async def start(self) -> None:
         """Start every host."""

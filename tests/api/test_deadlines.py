@@ -187,7 +187,8 @@ def test_a_host_takes_the_rest_of_a_deadline_from_its_gateway(text):
 
 
 def test_a_stopped_process_keeps_no_caller_of_the_gateway(tmp_path):
-    settings = Settings(home=tmp_path, api_key=KEY, models=("statistical",), workers=0)
+    served = ("statistical", "lstm")
+    settings = Settings(home=tmp_path, api_key=KEY, models=served, workers=0)
     body = native(0.3)
     with (
         running(gateway_app(settings, dict(os.environ))) as url,
@@ -208,6 +209,17 @@ def test_a_stopped_process_keeps_no_caller_of_the_gateway(tmp_path):
             os.kill(pid, signal.SIGCONT)
         assert client.post(f"{path}/inference", json=native()).status_code == 200
         assert _children("forecast.host") == [pid]
+        large = native(model="lstm", fallback=["statistical"])
+        stood_in = client.post("/forecast/v1/forecast", content=_padded(large))
+        assert stood_in.status_code == 200, stood_in.text
+        assert stood_in.json()["warnings"] == [
+            "lstm could not answer (model_not_ready); statistical did"
+        ]
+
+
+def _padded(document) -> bytes:
+    """Write a document so large that it is sent to its host in pieces."""
+    return json.dumps(document).encode() + b" " * 3_000_000
 
 
 def _children(module: str) -> list[int]:

@@ -1,14 +1,15 @@
 """A host in a few lines of the standard library, so that it starts at once.
 
 Run as `python standin_host.py FOLDER … --socket PATH …`. It does once what the file FOLDER/first
-says: `sleep` before it listens, or listen and stay `silent`. Else it answers every call with 200.
+says: `sleep` before it listens, or listen and stay `silent`. Else it answers every call with 200,
+but an initialization with 502 as long as there is a file FOLDER/unloadable.
 """
 
 import asyncio
 import sys
 from pathlib import Path
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
+ANSWER = b"HTTP/1.1 %d So\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
 
 
 async def main(folder: Path, socket: str) -> None:
@@ -23,7 +24,8 @@ async def main(folder: Path, socket: str) -> None:
             if mode == "silent":
                 await asyncio.sleep(600)
             await reader.readexactly(_length(head))
-            writer.write(ANSWER)
+            fails = b"/initialization " in head and (folder / "unloadable").exists()
+            writer.write(ANSWER % (502 if fails else 200))
             await writer.drain()
         writer.close()
 

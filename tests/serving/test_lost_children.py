@@ -165,6 +165,30 @@ def test_a_replica_that_fails_to_load_once_is_loaded_by_itself(tmp_path):
     asyncio.run(live())
 
 
+def test_a_restarted_process_is_loaded_again_however_often_that_fails(tmp_path):
+    async def live() -> None:
+        host = standins(tmp_path)
+        await host.start()
+        try:
+            await all_up(host)
+            assert (await host.call(Call(Operation.INITIALIZATION, b""))).status == 200
+            (tmp_path / "unloadable").touch()
+            (child,) = host.children
+            os.kill(child.pid, signal.SIGKILL)
+            await eventually(lambda: child.trouble is not None)
+            with pytest.raises(HostUnavailable, match="could not load its weights again"):
+                await infer(host)
+            failed = await host.call(Call(Operation.INITIALIZATION, b"{}"))  # reaches the process
+            assert failed.status == 502
+            (tmp_path / "unloadable").unlink()
+            await all_up(host)
+            assert (await infer(host)).status == 200
+        finally:
+            await host.close()
+
+    asyncio.run(live())
+
+
 @pytest.mark.parametrize("first", ["sleep", "silent"])
 def test_a_process_that_hangs_at_its_start_is_replaced(tmp_path, first):
     (tmp_path / "first").write_text(first)
