@@ -52,6 +52,43 @@ def conformal_radii(errors: FloatArray, coverages: FloatArray) -> FloatArray:
     return radii
 
 
+def conformal_offsets(errors: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """Return the offsets [..., Q] from a point forecast to its quantiles, from signed errors.
+
+    Each side is split conformal on its own (Romano, Patterson & Candès 2019, arXiv:1905.03222):
+    of n errors e_1 ≤ … ≤ e_n the offset at a level τ > ½ is e_k with k = ⌈(n + 1) τ⌉, and the one
+    at τ < ½ mirrors it. Beyond the outermost error the offset is that of a Gaussian with the root
+    mean square of the errors, or the outermost error where that is larger. Offsets below ½ are
+    never positive and offsets above ½ never negative, so an interval contains its own point.
+
+    Args:
+        errors: [..., n], actual minus forecast; NaN is no error. Without any, offsets are 0.
+        levels: [Q], each in (0, 1).
+    """
+    asked = np.asarray(levels, dtype=float)
+    upper = _one_sided(errors, np.maximum(asked, 1 - asked))
+    lower = -_one_sided(-np.asarray(errors), np.maximum(asked, 1 - asked))
+    side = np.sign(np.round(asked - 0.5, 12))
+    offsets: FloatArray = np.where(
+        side > 0, np.maximum(upper, 0.0), np.where(side < 0, np.minimum(lower, 0.0), 0.0)
+    )
+    return offsets
+
+
+def _one_sided(errors: FloatArray, levels: FloatArray) -> FloatArray:
+    """Return the upper conformal bounds [..., Q] of errors [..., n] at levels of at least ½."""
+    ordered = np.sort(np.asarray(errors, dtype=float), axis=-1)  # NaN last
+    count = np.isfinite(ordered).sum(axis=-1, keepdims=True)
+    filled = np.nan_to_num(ordered)
+    padded = np.concatenate([np.zeros((*filled.shape[:-1], 1)), filled], axis=-1)
+    rank = np.ceil((count + 1) * levels - 1e-9).astype(np.int64)
+    found = np.take_along_axis(padded, np.minimum(rank, count), axis=-1)
+    spread = np.sqrt((filled**2).sum(axis=-1, keepdims=True) / np.maximum(count, 1))
+    gaussian = np.array([NormalDist().inv_cdf(level) for level in levels])
+    bounds: FloatArray = np.where(rank > count, np.maximum(found, spread * gaussian), found)
+    return bounds
+
+
 def coverages_of(levels: Sequence[float]) -> FloatArray:
     """Name the share that the interval between a level and its mirror image covers: [Q]."""
     covered: FloatArray = np.abs(2 * np.asarray(levels, dtype=float) - 1)

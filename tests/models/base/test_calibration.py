@@ -10,6 +10,7 @@ from forecast.models.base.calibration import (
     CALIBRATION_FILE,
     LearnedErrors,
     calibrated,
+    conformal_offsets,
     conformal_radii,
     scale_of,
 )
@@ -147,3 +148,25 @@ def test_a_negative_radius_is_refused(tmp_path):
 def test_the_scale_is_that_of_what_is_observed():
     context = np.array([[1.0, np.nan, 3.0], [np.nan] * 3, [2.0, 2.0, np.nan]])
     np.testing.assert_array_equal(scale_of(context), [1.0, 0.0, 0.0])
+
+
+def test_offsets_are_those_of_each_side_and_mirror_when_the_errors_do() -> None:
+    errors = np.random.default_rng(0).exponential(1.0, 99) - 0.5
+    levels = (0.1, 0.5, 0.9)
+
+    offsets = conformal_offsets(errors, levels)
+
+    assert offsets[2] == np.sort(errors)[89]  # ⌈100 · 0.9⌉-th of 99
+    assert offsets[1] == 0
+    assert offsets[0] == np.sort(errors)[9]
+    np.testing.assert_array_equal(conformal_offsets(-errors, levels), -offsets[::-1])
+
+
+def test_offsets_beyond_the_outermost_error_are_gaussian_and_contain_the_point() -> None:
+    few = np.array([1.0, 1.0, 1.0])
+
+    low, high = conformal_offsets(few, (0.1, 0.9))
+
+    assert low == 0
+    assert high == pytest.approx(1.2816, abs=1e-4)
+    np.testing.assert_array_equal(conformal_offsets(np.array([np.nan]), (0.1, 0.9)), [0, 0])
