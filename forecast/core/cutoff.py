@@ -10,6 +10,7 @@ from datetime import date
 
 import numpy as np
 
+from forecast.core.clock import to_utc
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import CovariateArray, Series
 
@@ -31,6 +32,7 @@ def steps_until(series: Series, cutoff: np.datetime64) -> int:
             f"{series.item_id!r} has no times, so nothing can be cut at {_text(cutoff)};"
             " send start and freq, or timestamps"
         )
+    times = to_utc(times, series.clock)
     return int(np.searchsorted(times, cutoff.astype("datetime64[s]"), side="right"))
 
 

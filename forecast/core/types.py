@@ -31,7 +31,8 @@ class Series:
         past_covariates: name → [T].
         future_covariates: name → [H]; each name stands in `past_covariates` too.
         static_covariates: name → number or category.
-        is_utc: the caller's timestamps had an offset; `start` is in UTC.
+        clock: the clock that the times are read from (`UTC`, an offset such as `+09:00`, a
+            zone such as `Europe/Berlin`); None where the caller's times had no offset.
     """
 
     target: FloatArray
@@ -42,7 +43,7 @@ class Series:
     past_covariates: Mapping[str, CovariateArray] = field(default_factory=dict)
     future_covariates: Mapping[str, CovariateArray] = field(default_factory=dict)
     static_covariates: Mapping[str, float | str] = field(default_factory=dict)
-    is_utc: bool = False
+    clock: str | None = None
 
     @property
     def length(self) -> int:

@@ -11,7 +11,7 @@ from forecast.core.cutoff import end_of, first_steps, steps_until
 from forecast.core.errors import InvalidRequest, LooksAhead
 from forecast.core.types import Series, is_categorical
 from forecast.data.inputs import SeriesBatch
-from forecast.data.time_axis import read_time
+from forecast.data.times import read_time
 from forecast.data.validation import excerpt
 
 AS_OF = "/parameters/as_of"

@@ -90,9 +90,9 @@ def test_a_file_that_pandas_wrote_is_read_with_its_values(file_format, write):
     frame = read_frame(write(FRAME), file_format, DataPolicy(), frozenset({"day"}))
 
     assert list(frame.columns) == list(FRAME.columns)
-    times, is_utc = time_column(frame, "day")
-    np.testing.assert_array_equal(times, FRAME["day"].to_numpy().astype("datetime64[s]"))
-    assert not is_utc
+    local = time_column(frame, "day")
+    np.testing.assert_array_equal(local.wall, FRAME["day"].to_numpy().astype("datetime64[s]"))
+    assert local.clock is None
     np.testing.assert_array_equal(number_column(frame, "y"), FRAME["y"])
     np.testing.assert_array_equal(number_column(frame, "n"), FRAME["n"])
     assert text_column(frame, "kind") == ["a", "b", "a", "b"]
@@ -103,9 +103,9 @@ def test_a_file_that_pandas_wrote_is_read_with_its_values(file_format, write):
 def test_times_with_a_zone_are_put_in_utc(write):
     frame = FRAME.assign(day=FRAME["day"].dt.tz_localize("Europe/Berlin"))
     file_format = FileFormat.PARQUET if write is as_parquet else FileFormat.ARROW
-    times, is_utc = time_column(read_frame(write(frame), file_format, DataPolicy()), "day")
-    assert is_utc
-    assert str(times[0]) == "2025-12-31T23:00:00"
+    local = time_column(read_frame(write(frame), file_format, DataPolicy()), "day")
+    assert local.offsets is not None
+    assert str(local.utc[0]) == "2025-12-31T23:00:00"
 
 
 def test_types_beyond_the_plain_ones_are_read_or_refused():
@@ -121,7 +121,7 @@ def test_types_beyond_the_plain_ones_are_read_or_refused():
     pq.write_table(table, file)
     frame = read_frame(file.getvalue(), FileFormat.PARQUET, DataPolicy())
     np.testing.assert_array_equal(number_column(frame, "decimal"), [1, 2])
-    assert str(time_column(frame, "date")[0][1]) == "1970-01-02T00:00:00"
+    assert str(time_column(frame, "date").wall[1]) == "1970-01-02T00:00:00"
     assert text_column(frame, "kind") == ["a", "b"]
     assert np.isnan(number_column(frame, "none")).all()
 
