@@ -30,6 +30,7 @@ _OLD_ALIASES = {"H": "h", "T": "min", "S": "s", "M": "ME", "Q": "QE", "Y": "YE",
 _LOWER_CASE = {"d": "D", "w": "W", "b": "B", "q": "QE", "y": "YE"}
 _BUSINESS_HOURS = {"bh", "cbh"}
 _PLAIN_MONTHS = {1, 2, 3, 4, 6}
+_PLAIN_MINUTES = {5, 10, 15, 20, 30}
 _MOST_GAPS = 4  # for each timestamp, on a grid that has to be walked
 
 
@@ -170,6 +171,8 @@ def _modern(alias: str) -> str:
     digits = alias[: len(alias) - len(alias.lstrip("0123456789"))]
     unit, dash, anchor = alias[len(digits) :].partition("-")
     _check_minutes(digits, unit)
+    if unit == "m":
+        return f"{digits}min"
     return digits + _OLD_ALIASES.get(unit, _LOWER_CASE.get(unit, unit)) + dash + anchor
 
 
@@ -177,7 +180,7 @@ def _check_minutes(digits: str, unit: str) -> None:
     """Refuse what may mean minutes or months."""
     count = int(digits or 1)
     is_odd = unit == "M" and count not in _PLAIN_MONTHS and count % 12
-    if unit == "m" or is_odd:
+    if is_odd or (unit == "m" and count not in _PLAIN_MINUTES):
         raise InvalidRequest(
             f"freq {digits + unit!r} may mean minutes or months; send {digits}min for minutes,"
             f" {digits}MS or {digits}ME for starts or ends of months"

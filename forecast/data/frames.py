@@ -1,6 +1,5 @@
 """Columns of a table or file → arrays, with errors that name column and row."""
 
-from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -11,41 +10,47 @@ from forecast.core.clock import LocalTimes
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import CovariateArray, FloatArray
 from forecast.data.arrays import LONGEST_CATEGORY
+from forecast.data.cells import NUMBERS, is_mark, numbers_of
 from forecast.data.times import times_of_column
 from forecast.data.validation import excerpt
 
-_NUMBERS: frozenset[type] = frozenset({int, float, NoneType})
-
 
 def number_column(frame: pd.DataFrame, name: str) -> FloatArray:
-    """Read a column of numbers; what is missing becomes NaN. [R] float64.
+    """Read a column of numbers; what is missing, or marked so, becomes NaN. [R] float64.
 
     Raises:
         InvalidRequest: a value is not a finite number; names the first such row.
     """
     column = frame[name]
-    if column.dtype.kind in "iuf":
+    if column.dtype.kind in "iufb":
         numbers = column.to_numpy(dtype=np.float64)
     else:
         values = _objects(column)
-        _check_kinds(values, _NUMBERS, name, "a number")
-        numbers = np.array(values, dtype=np.float64)
+        numbers, wrong = numbers_of(values)
+        if wrong is not None:
+            raise _row_error(name, wrong, f"{excerpt(values[wrong])} is not a number")
     if np.isinf(numbers).any():
         raise _row_error(name, int(np.isinf(numbers).argmax()), "is infinite or too large")
     return numbers
 
 
 def covariate_column(frame: pd.DataFrame, name: str) -> CovariateArray:
-    """Read a column of numbers, or of categories where it holds text or booleans.
+    """Read a column of numbers and booleans, or of categories where it holds text.
 
     Raises:
-        InvalidRequest: it mixes both, or holds times.
+        InvalidRequest: it holds times, or something else that is neither.
     """
     column = frame[name]
-    if column.dtype.kind in "iuf":
+    if column.dtype.kind in "iufb":
         return number_column(frame, name)
-    kinds = set(map(type, _objects(column))) - {NoneType}
-    return number_column(frame, name) if kinds <= _NUMBERS else category_column(frame, name)
+    values = _objects(column)
+    _check_kinds(values, NUMBERS | {str}, name, "text, a number or a boolean")
+    texts = [value for value in values if type(value) is str]
+    is_marked = len(texts) < len(values) and all(map(is_mark, texts))
+    has_numbers = any(type(value) in NUMBERS and value is not None for value in values)
+    if not texts or (is_marked and has_numbers):
+        return number_column(frame, name)
+    return category_column(frame, name)
 
 
 def category_column(frame: pd.DataFrame, name: str) -> CovariateArray:
@@ -65,7 +70,7 @@ def text_column(frame: pd.DataFrame, name: str) -> list[str | None]:
         InvalidRequest: a value is too long, or is neither text, number nor boolean.
     """
     values = _objects(frame[name])
-    _check_kinds(values, _NUMBERS | {str, bool}, name, "text, a number or a boolean")
+    _check_kinds(values, NUMBERS | {str}, name, "text, a number or a boolean")
     texts = [_text(value) for value in values]
     for row, text in enumerate(texts):
         if text is not None and len(text) > LONGEST_CATEGORY:

@@ -25,6 +25,7 @@ _FIRST_DAY = 1_000_00_00
 _LAST_DAY = 9_999_99_99
 _FIRST_MILLISECOND = 10**11  # in seconds this is the year 5138
 _MISSING = "is missing; each row needs a time"
+_TOO_LARGE = 10.0**16
 _SENT_AS = "an ISO 8601 time such as 2026-01-31T06:00:00"
 
 
@@ -134,7 +135,7 @@ def _time_in_other_words(text: str) -> datetime | None:
 
 def _times_of_numbers(values: list[Any], refusal: Refusal) -> LocalTimes:
     numbers = np.array(values, dtype=np.float64)
-    whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
+    whole = (np.abs(numbers) < _TOO_LARGE) & (numbers == np.floor(numbers))
     if not whole.all():
         at = int((~whole).argmax())
         raise refusal(at, f"{excerpt(values[at])} is not {_SENT_AS}")

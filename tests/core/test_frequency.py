@@ -24,6 +24,7 @@ def times(*texts):
         ("H", "h"),
         ("T", "min"),
         ("15T", "15min"),
+        ("15m", "15min"),
         ("S", "s"),
         ("M", "ME"),
         ("2M", "2ME"),
@@ -211,7 +212,7 @@ def test_skipping_is_the_same_as_cutting(alias, start, skip, count):
     np.testing.assert_array_equal(freq.position(first, whole), np.arange(skip + count))
 
 
-@pytest.mark.parametrize("alias", ["m", "15m", "5m", "15M", "45M"])
+@pytest.mark.parametrize("alias", ["m", "3m", "6m", "12m", "15M", "45M"])
 def test_what_may_mean_minutes_or_months_is_refused(alias):
     with pytest.raises(InvalidRequest, match="minutes or months"):
         Frequency.parse(alias)

@@ -125,13 +125,13 @@ def test_the_frequency_is_inferred_from_timestamps(read_one):
     assert series.freq.alias == "ME"
 
 
-def test_covariates_of_text_or_booleans_are_categories(read_one):
+def test_covariates_of_text_are_categories_and_booleans_numbers(read_one):
     (series,) = read_one(
         past_covariates={"open": [True, None, False, True], "kind": ["a", "b", "a", "b"]},
         future_covariates={"open": [True, False]},
     ).series
-    assert series.past_covariates["open"].tolist() == ["true", "", "false", "true"]
-    assert series.future_covariates["open"].tolist() == ["true", "false"]
+    np.testing.assert_array_equal(series.past_covariates["open"], [1, math.nan, 0, 1])
+    assert series.future_covariates["open"].tolist() == [1, 0]
     assert is_categorical(series.past_covariates["kind"])
 
 
