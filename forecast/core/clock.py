@@ -58,7 +58,7 @@ class LocalTimes:
         return self.zone if self.zone and self.is_shifted else _offset_text(offset)
 
 
-def to_utc(wall: Timestamps, clock: str | None) -> Timestamps:
+def utc_of(wall: Timestamps, clock: str | None) -> Timestamps:
     """Turn times [n] of a clock into UTC; those without an offset are in UTC already."""
     if clock is None or clock == UTC:
         return wall

@@ -78,6 +78,11 @@ class Frequency:
         return _parse(fitted)
 
     @property
+    def offset(self) -> Any:
+        """The offset of pandas that the alias names."""
+        return _offset(self.alias)
+
+    @property
     def season_length(self) -> int:
         """Steps in the usual season: a day below days, then a week, a year.
 
@@ -104,14 +109,9 @@ class Frequency:
         seconds = _seconds(self.alias)
         return seconds is not None and seconds % _DAY != 0
 
-    @property
-    def step(self) -> Any:
-        """The pandas offset of one step."""
-        return _offset(self.alias)
-
     def begins(self, start: np.datetime64) -> bool:
         """Whether a time is a step of this very alias, with its weekday or month."""
-        return bool(self.step.is_on_offset(pd.Timestamp(start)))
+        return bool(self.offset.is_on_offset(pd.Timestamp(start)))
 
     def timestamps(self, start: np.datetime64, count: int, *, skip: int = 0) -> Timestamps:
         """List `count` timestamps, `skip` steps after `start`: [count], datetime64[s].

@@ -197,10 +197,10 @@ def _beside(times: Timestamps, freq: Frequency) -> Placement | None:
     at = times - day
     if (at != at[0]).any():
         return None
-    if months := step_in_months(freq.step):
+    if months := step_in_months(freq.offset):
         return _in_months(times, freq, months)
-    if freq.step.name.startswith("W-"):
-        return _in_weeks(times, int(freq.step.n))
+    if freq.offset.name.startswith("W-"):
+        return _in_weeks(times, int(freq.offset.n))
     return None
 
 
@@ -208,7 +208,7 @@ def _in_months(times: Timestamps, freq: Frequency, step: int) -> Placement | Non
     """Take each timestamp as the named day of its month, or else as the day that most have."""
     day = times.astype("datetime64[D]")
     within = (day - times.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
-    kind = freq.step.name.partition("-")[0]
+    kind = freq.offset.name.partition("-")[0]
     own = kind[:-2] + "M" + kind[-1]
     others = ("BME", "BMS", "ME", "MS", int(np.bincount(within).argmax()))
     tried = [_nearest(times, named) for named in others]
@@ -219,7 +219,7 @@ def _in_months(times: Timestamps, freq: Frequency, step: int) -> Placement | Non
         if not (passed % step).any() and _is_usual(off, passed, _FARTHEST_IN_MONTH):
             start = days_of(months[:1].astype("datetime64[M]"), named)[0] + (times[0] - day[0])
             kept = "MS" if isinstance(named, int) else named
-            alias = f"{freq.step.n}{monthly(kept.replace('M', kind[-2]), start)}"
+            alias = f"{freq.offset.n}{monthly(kept.replace('M', kind[-2]), start)}"
             return Placement(Frequency.parse(alias), start, passed // step, _first_moved(off))
     return None
 

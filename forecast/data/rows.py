@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from forecast.core.clock import UTC, to_utc
+from forecast.core.clock import UTC, utc_of
 from forecast.core.frequency import Timestamps
 from forecast.core.types import Forecast, Series
 from forecast.data.requests import InferenceRequest
@@ -78,4 +78,4 @@ def _part(series: Series, horizon: int, *, as_text: bool) -> Sequence[str | None
     times = series.future_timestamps(horizon)
     if times is None:
         return [None] * (horizon * copies)
-    return np.tile(to_utc(times, series.clock), copies)
+    return np.tile(utc_of(times, series.clock), copies)

@@ -152,7 +152,7 @@ def _replaced(sent: str | None, fitted: Frequency, start: np.datetime64) -> tupl
     if sent is None:
         return ()
     names_another = "-" in sent and not Frequency.parse(sent).begins(start)
-    is_odd_day = step_in_months(fitted.step) and not fitted.begins(start)
+    is_odd_day = step_in_months(fitted.offset) and not fitted.begins(start)
     if not (names_another or is_odd_day):
         return ()
     return (

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast.core.errors import InvalidRequest
@@ -194,7 +194,6 @@ def test_a_start_off_the_grid_is_refused_with_the_next_one(alias, start, followi
         Frequency.parse(alias).at(time(start))
 
 
-@settings(deadline=None)
 @given(
     alias=st.sampled_from(["s", "7min", "h", "D", "W-TUE", "MS", "ME", "QS", "B", "3B"]),
     start=st.datetimes(
@@ -295,7 +294,6 @@ def test_a_panel_has_one_frequency_whatever_the_order_of_its_items():
         infer_common([two[:1], two[:1]])
 
 
-@settings(deadline=None)
 @given(
     alias=st.sampled_from(["h", "D", "B", "W-FRI", "MS", "ME", "BME", "QE-NOV", "YS-JAN"]),
     kept=st.lists(st.integers(0, 59), min_size=1, max_size=60, unique=True),
