@@ -66,9 +66,9 @@ VERSION_FIELD: Any = Field(
     examples=["current", "snapshot_2020-12-31"],
 )
 STRICT_FIELD: Any = Field(
-    False,
-    description="With `as_of`: refuse (422), rather than warn of, input after it and weights"
-    " that have seen what came after it, or may have.",
+    None,
+    description="With `as_of`: refuse (422), rather than warn of, weights that have seen what came"
+    " after it, or may have; true unless false is sent.",
 )
 INTERVALS_FIELD: Any = Field(
     "conformal",
@@ -160,7 +160,7 @@ class Parameters(WireModel):
     )
     as_of: Moment = AS_OF_FIELD
     version: VersionName = VERSION_FIELD
-    strict: bool = STRICT_FIELD
+    strict: bool | None = STRICT_FIELD
     num_samples: int | None = Field(
         None, ge=1, le=10_000, description="Paths that a sampling model draws."
     )

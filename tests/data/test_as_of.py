@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast.core.errors import InvalidRequest, LooksAhead
+from forecast.core.errors import InvalidRequest
 from forecast.core.times import shown
 from forecast.data.as_of import Wanted, read_moment
 from forecast.data.policy import DataPolicy
@@ -64,17 +64,16 @@ def test_what_lies_after_the_day_is_dropped_and_said(ask):
     np.testing.assert_array_equal(series.target, [[0, 1, 2, 3, 4, 5]])
     assert str(series.future_timestamps(1)[0]) == "2020-01-07T00:00:00"
     assert request.warnings == (f"dropped 4 steps after 2020-01-06 of {series.item_id!r}",)
-    assert request.wanted == Wanted(np.datetime64("2020-01-06T23:59:59"))
+    assert request.wanted == Wanted(np.datetime64("2020-01-06T23:59:59"), strict=True)
 
 
 @pytest.mark.parametrize("ask", [native, table, upload])
-def test_a_strict_request_refuses_it_and_names_both_dates(ask):
-    with pytest.raises(LooksAhead, match=r"4 steps after 2020-01-06, until 2020-01-10") as refused:
-        ask(as_of="2020-01-06", strict=True)
-    assert refused.value.errors[0].pointer == "/parameters/as_of"
-    kept = ask(as_of="2020-01-10", strict=True, version="v7")
-    assert (kept.series[0].length, kept.warnings) == (10, ())
-    assert (kept.wanted.version, kept.wanted.strict) == ("v7", True)
+def test_a_request_as_of_a_day_is_strict_unless_it_says_otherwise(ask):
+    """Strictness is about weights: what lies after the day is dropped in either case."""
+    kept = ask(as_of="2020-01-06", version="v7")
+    assert (kept.series[0].length, kept.wanted.version, kept.wanted.strict) == (6, "v7", True)
+    assert not ask(as_of="2020-01-06", strict=False).wanted.strict
+    assert not ask(version="v7").wanted.strict
 
 
 def test_covariates_known_ahead_go_on_after_the_cut_and_others_end_there():
@@ -208,11 +207,9 @@ def test_the_context_of_a_named_file_ends_there(ask_file):
     assert ask_file(as_of="2020-01-06", strict=True).series[0].length == 6
 
 
-def test_a_later_end_of_the_context_is_cut_or_refused(ask_file):
+def test_a_later_end_of_the_context_is_cut(ask_file):
     request = ask_file(as_of="2020-01-06", context_end_date="2020-01-08")
     assert request.series[0].length == 6
     assert "until 2020-01-08, after as_of, 2020-01-06" in request.warnings[0]
     earlier = ask_file(as_of="2020-01-06", context_end_date="2020-01-05")
     assert (earlier.series[0].length, earlier.warnings) == (5, ())
-    with pytest.raises(LooksAhead, match="until 2020-01-08, after as_of, 2020-01-06"):
-        ask_file(as_of="2020-01-06", context_end_date="2020-01-08", strict=True)

@@ -120,6 +120,11 @@ class TrainingFields(CommonFields):
         SnapshotsFields | None,
         BeforeValidator(_switched, json_schema_input_type=bool | SnapshotsFields | None),
     ] = Field(None, description="A model of each past year too; true for all years there are.")
+    strict: bool | None = Field(
+        None,
+        description="Refuse (`looks_ahead`), rather than warn of, weights to start from that have"
+        " seen what comes after a cutoff, or may have; true unless false is sent.",
+    )
     promote: Literal["never", "always", "if_better"] = Field(
         "always", description="Whether the new version becomes `current`."
     )
@@ -147,7 +152,9 @@ class BacktestFields(CommonFields):
         None, max_length=99, description="Levels in (0, 1); by default 0.1, 0.5 and 0.9."
     )
     strict: bool = Field(
-        True, description="Refuse weights that have seen what is to be forecast (`looks_ahead`)."
+        True,
+        description="Refuse (`looks_ahead`), rather than warn of, weights that have seen what is"
+        " to be forecast, or may have.",
     )
     version: str | None = Field(
         None,

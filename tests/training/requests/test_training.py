@@ -12,6 +12,7 @@ from forecast.core.errors import (
     Forbidden,
     InvalidRequest,
     LicenseNotAccepted,
+    LooksAhead,
     NotFound,
     NotTrainable,
     UnsupportedFormat,
@@ -321,7 +322,12 @@ def test_too_many_years_are_refused_and_none_at_all_is_said(desk):
     assert "no past year" in short.plan.warnings[-1]
 
 
-def test_weights_that_may_have_seen_the_future_are_warned_of(desk):
-    warned = desk.train(inputs=[WEEKLY], snapshots=True).plan.warnings
-    assert "may have seen" in warned[-1]
+def test_weights_that_may_have_seen_the_future_are_refused_or_warned_of(desk):
+    for dated in ({"snapshots": True}, {"cutoff": "2018-12-31"}):
+        with pytest.raises(LooksAhead, match="comes from hf:org/name.*send strict: false") as told:
+            desk.train(inputs=[WEEKLY], **dated)
+        assert pointer_of(told) == "/source"
+        warned = desk.train(inputs=[WEEKLY], strict=False, **dated).plan
+        assert "may have seen" in warned.warnings[-1]
+        assert not warned.strict
     assert not desk.train(inputs=[WEEKLY]).plan.warnings
