@@ -94,6 +94,11 @@ class Frequency:
         return _parse(fitted)
 
     @property
+    def offset(self) -> Any:
+        """The offset of pandas that the alias names."""
+        return _offset(self.alias)
+
+    @property
     def season_length(self) -> int:
         """Steps in the usual season: a day below days, then a week, a year.
 

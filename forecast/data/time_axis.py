@@ -8,10 +8,12 @@ import numpy as np
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import EARLIEST, LATEST, Frequency, Timestamps
+from forecast.core.times import to_datetime64, to_utc
 from forecast.core.types import CovariateArray
 from forecast.data.validation import excerpt, member
 
 _EPOCH = datetime(1970, 1, 1)
+_EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +136,7 @@ def read_time(value: Any, pointer: str) -> tuple[np.datetime64, bool]:
         InvalidRequest: not a time, with parts of a second, or outside the years 1678 to 2261.
     """
     time = _datetime(value, pointer)
-    read = np.datetime64(_in_utc(time), "s")
+    read = to_datetime64(time)
     if time.microsecond or not EARLIEST <= read < LATEST:
         raise InvalidRequest.field(
             pointer, f"{excerpt(value)} must be a whole second in the years 1678 to 2261"
@@ -158,7 +160,7 @@ def read_times(values: Any, pointer: str) -> tuple[Timestamps, bool]:
     if len(aware) > 1:
         raise InvalidRequest.field(pointer, "some timestamps have a UTC offset and some have none")
     since = (
-        [_in_utc(time) - _EPOCH for time in times]
+        [to_utc(time) - _EPOCH_UTC for time in times]
         if True in aware
         else [time - _EPOCH for time in times]
     )
@@ -178,11 +180,3 @@ def _datetime(value: Any, pointer: str) -> datetime:
         raise InvalidRequest.field(
             pointer, f"{excerpt(value)} is not an ISO 8601 time such as 2026-01-31T06:00:00"
         ) from error
-
-
-def _in_utc(time: datetime) -> datetime:
-    if time.tzinfo is None:
-        return time
-    if not 2 <= time.year <= 9998:  # the caller refuses these years anyway
-        return time.replace(tzinfo=None)
-    return time.astimezone(UTC).replace(tzinfo=None)

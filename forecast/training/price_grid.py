@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecast.core.cutoff import first_steps
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
 from forecast.core.types import FloatArray, Series
@@ -77,7 +76,7 @@ class PriceGrid:
 
     def known(self, row: int, item: int, context: int) -> Series:
         """Give the last `context` steps of an item, up to and including a row."""
-        return first_steps(self.items[item], int(self.steps[row]) + 1).last(context)
+        return self.items[item].until(int(self.steps[row]) + 1).last(context)
 
 
 def relative_change(now: FloatArray, before: FloatArray) -> FloatArray:
