@@ -11,7 +11,7 @@ from forecast.core.errors import InvalidRequest
 from forecast.core.times import day_end, shown
 from forecast.core.types import Series, is_categorical
 from forecast.data.inputs import SeriesBatch
-from forecast.data.time_axis import read_time
+from forecast.data.times import read_time
 from forecast.data.validation import excerpt
 
 AS_OF = "/parameters/as_of"

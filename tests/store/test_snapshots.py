@@ -6,12 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.store.stored import publish, publish_snapshot, shelf_at
 
 YEARS = st.sets(st.integers(2000, 2006), max_size=4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(50))
 @given(
     snapshots=YEARS, versions=YEARS, moment=st.datetimes(datetime(1999, 1, 1), datetime(2008, 1, 1))
 )

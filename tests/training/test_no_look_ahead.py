@@ -20,6 +20,7 @@ from forecast.training.fit_requests import FitRequest, prepared
 from forecast.training.fits import order_of, write_order
 from forecast.training.processes.call import Call
 from forecast.training.processes.fitting import fit
+from tests.examples import examples
 from tests.training.fit_helpers import LSTM, PATCHTST, fits_at, job_at, store_at, weekly
 
 pytest.importorskip("torch", reason="needs the networks extra")
@@ -32,7 +33,9 @@ CONFIGS = {
 }
 TASK = ForecastTask(horizon=4, quantile_levels=(0.1, 0.5, 0.9))
 SETTINGS = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
