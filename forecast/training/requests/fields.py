@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from forecast.data.inline import MAX_HORIZON, SeriesInput
-from forecast.data.named_file import Role
+from forecast.core.labels import Label
+from forecast.data.inline import LABEL_FIELD, MAX_HORIZON, SeriesInput
+from forecast.data.named_file import KNOWN_FUTURE_FIELD, Role
 from forecast.data.tables import Table, TableSchema
 from forecast.data.validation import WireModel
 from forecast.jobs.plans import FIRST_YEARS
@@ -192,6 +193,8 @@ class NamedFileData(WireModel):
     data_definition: dict[str, Role] = Field(
         min_length=1, description="Column → role.", examples=[{"sales": "target"}]
     )
+    known_future: list[str] = KNOWN_FUTURE_FIELD
+    label: Label | None = LABEL_FIELD
 
 
 class LongFileData(WireModel):

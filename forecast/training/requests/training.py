@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from forecast.core.errors import InvalidRequest, UnsupportedFormat
 from forecast.core.types import Series
 from forecast.data.inputs import check_series_count
+from forecast.data.leakage import leaking
 from forecast.data.requests import is_json
 from forecast.data.validation import read_json, validated, validated_options
 from forecast.jobs.plans import Snapshots, TrainingPlan, Validation
@@ -194,7 +195,7 @@ class _Asked:
         self, data: LearningData, upload: LearningUpload | None = None
     ) -> ReadRequest[TrainingPlan]:
         years = self._years(data)
-        warnings = [*data.warnings, *self._warnings(years)]
+        warnings = [*data.warnings, *leaking(data.series), *self._warnings(years)]
         changes = {
             "warnings": tuple(warnings),
             "data_reference": self.plan.data_reference or data.reference,

@@ -108,6 +108,7 @@ def test_columns_of_a_wide_file_bring_covariates_as_far_as_the_family_uses_them(
     asked = {
         "data_source_url_or_path": "wide.csv",
         "data_definition": {"sales": "target", "promo": "dynamic_numerical"},
+        "known_future": ["promo"],
     }
     (series,) = desk.train(**asked).series
     assert series.length == 10
@@ -116,6 +117,9 @@ def test_columns_of_a_wide_file_bring_covariates_as_far_as_the_family_uses_them(
                                                         past_covariates=True))  # fmt: skip
     (series,) = desk.train(spec=past_only, **asked).series
     assert (list(series.past_covariates), list(series.future_covariates)) == (["promo"], [])
+    (series,) = desk.train(**asked | {"known_future": [], "label": "end"}).series
+    assert (list(series.past_covariates), list(series.future_covariates)) == (["promo"], [])
+    assert series.label == "end"
     none = replace(SPEC, capabilities=Capabilities(trainable=True, fine_tunable=True))
     with pytest.raises(InvalidRequest, match="promo"):
         desk.train(spec=none, **asked)
