@@ -16,12 +16,14 @@ from torch import nn
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import TrainingMode
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.direct_config import DirectConfig
 from forecast.models.base.features import Features, Scale
 from forecast.models.base.fixed_window import filled
+from forecast.models.base.quantiles import at_levels
 from forecast.models.base.torch_model import TorchModel
 from forecast.models.base.torch_training import Batch
-from forecast.models.base.windows import Windows
+from forecast.models.base.windows import WindowBatch, Windows
 from forecast.models.spec import Capabilities
 
 
@@ -113,10 +115,10 @@ class DirectModel(TorchModel):
         return [
             forecast
             for start in range(0, len(batch), size)
-            for forecast in self._forecast(batch[start : start + size], task.horizon)
+            for forecast in self._forecast(batch[start : start + size], task)
         ]
 
-    def _forecast(self, batch: Sequence[Series], horizon: int) -> list[Forecast]:
+    def _forecast(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         network, known = self.network, [self._known(series) for series in batch]
         past = self._tensor([_at_end(one.target, self._context) for one in known])  # [B, C, T]
         observed = past.isfinite()
@@ -124,11 +126,16 @@ class DirectModel(TorchModel):
         level = Level.of(past, observed)
         with torch.inference_mode():
             answer = network(level.apply(past, observed), *self._beside(known))
-        restored = level.restore(answer.double())[:, :, :horizon].cpu().numpy()
+        restored = level.restore(answer.double())[:, :, : task.horizon].cpu().numpy()
         return [
-            Forecast(one[..., 0], one[..., 1:].swapaxes(1, 2), self.config.quantile_levels)
-            for one in restored
+            self._calibrated(self._native(one), scale[:, 0], task)
+            for one, scale in zip(restored, level.scale.cpu().numpy(), strict=True)
         ]
+
+    def _native(self, answer: FloatArray) -> Forecast:
+        """Read an answer [C, H, 1 + Q] of the network."""
+        levels = self.config.quantile_levels
+        return Forecast(answer[..., 0], answer[..., 1:].swapaxes(1, 2), levels)
 
     @property
     def _context(self) -> int:
@@ -168,6 +175,33 @@ class DirectModel(TorchModel):
             stride=self.config.stride,
             known_ahead=self.features.known_ahead,
         )
+
+    def _calibrate(self, validation: Windows) -> ConformalCalibration | None:
+        return ConformalCalibration.from_windows(
+            validation,
+            self._forecast_windows,
+            self.config.batch_size,
+            levels=self._calibrated_levels,
+        )
+
+    @torch.inference_mode()
+    def _forecast_windows(self, windows: WindowBatch) -> FloatArray:
+        """Forecast a batch of windows at the calibrated levels: [B, C, Q, H]."""
+        batch = Batch.of(windows, torch.device(self.device))
+        level = Level.of(batch.past, batch.past_observed)
+        relative = level.apply(batch.past, batch.past_observed)
+        answer = level.restore(
+            self.network(relative, batch.past_covariates, batch.future_covariates)
+        )
+        native = [self._native(one) for one in answer.cpu().numpy()]
+        return np.stack([at_levels(one, self._calibrated_levels).quantiles for one in native])
+
+    @property
+    def _calibrated_levels(self) -> tuple[float, ...]:
+        """Name the network's own levels, and those of the 95 % interval between them."""
+        own = self.config.quantile_levels
+        more = {level for level in (0.025, 0.975) if own[0] < level < own[-1]}
+        return tuple(sorted({*own, *more}))
 
     def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
         level = Level.of(batch.past, batch.past_observed)

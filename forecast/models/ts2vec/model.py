@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from forecast.core.errors import BadData
-from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.calibration import COVERAGES, LearnedErrors
+from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import TrainingMode
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.features import Features
 from forecast.models.base.tensor_files import loaded
 from forecast.models.base.torch_model import TorchModel
@@ -24,7 +24,7 @@ from forecast.models.spec import Capabilities
 from forecast.models.ts2vec.averaging import Averaging
 from forecast.models.ts2vec.contrast import Crops, cropped, hierarchical_contrast
 from forecast.models.ts2vec.forecaster import Forecaster, rows_of
-from forecast.models.ts2vec.head import Examples, errors_of, fit_head, solve_again, spread_of
+from forecast.models.ts2vec.head import Examples, calibration_of, fit_head, solve_again, spread_of
 from forecast.models.ts2vec.spec import SPEC, Ts2VecConfig
 
 WEIGHTS_FILE = "model.safetensors"
@@ -45,7 +45,6 @@ class Ts2VecModel(TorchModel):
     spec = SPEC
     config: Ts2VecConfig
     features = Features()
-    errors: LearnedErrors
     averaging: Averaging
 
     @property
@@ -86,7 +85,7 @@ class Ts2VecModel(TorchModel):
         points = made[..., : task.horizon].cpu().double().numpy()
         spreads = spread_of(np.where(found.observed, found.past.astype(float), np.nan))
         return [
-            self.features.restore(self.errors.forecast(point, spread, task.quantile_levels))
+            self.features.restore(self._calibrated(_without_quantiles(point), spread, task))
             for point, spread in zip(points, spreads, strict=True)
         ]
 
@@ -161,7 +160,7 @@ class Ts2VecModel(TorchModel):
         held_out = self._windows(choose, horizon)
         known = Examples.of(self.network, self._windows(learn, horizon), device)
         fit = fit_head(self.network, known, Examples.of(self.network, held_out, device))
-        self.errors = errors_of(self.network, held_out, device)
+        self.calibration_ = calibration_of(self.network, held_out, device)
         if not validation:
             everything = Examples.of(self.network, self._windows(train, horizon), device)
             solve_again(self.network, everything, fit.alphas)
@@ -172,14 +171,13 @@ class Ts2VecModel(TorchModel):
     def _save_model_weights(self, path: Path) -> None:
         save_file(self.network.state_dict(), path / WEIGHTS_FILE)
         self.features.write(path)
-        self.errors.save(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self.features = Features.read(path)
-        errors = LearnedErrors.load(path)
-        if errors is None:
+        self.calibration_ = ConformalCalibration.load(path)
+        if self.calibration_ is None:
             raise BadData("the weights hold no calibration.json; save them anew")
-        self.errors = errors
         self.model_ = loaded(self._new_network(), path / WEIGHTS_FILE, _SHAPING).to(self.device)
 
     @classmethod
@@ -189,9 +187,12 @@ class Ts2VecModel(TorchModel):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model.model_ = model._new_network().eval()
-        steps = np.sqrt(np.arange(1, 31) / 30)
-        model.errors = LearnedErrors(np.array(COVERAGES)[None, :, None] * steps)  # [1, K, H]
+        model.calibration_ = ConformalCalibration.made_up(30)
         return model
+
+
+def _without_quantiles(mean: FloatArray) -> Forecast:
+    return Forecast(mean, np.empty((len(mean), 0, mean.shape[1])), ())
 
 
 def _split(series: Sequence[Series], config: Ts2VecConfig) -> tuple[list[Series], list[Series]]:
