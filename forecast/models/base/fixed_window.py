@@ -13,11 +13,12 @@ from torch import nn
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import rounded_up
-from forecast.models.base.calibration import LearnedErrors, scale_of
+from forecast.models.base.calibration import LearnedErrors
 from forecast.models.base.config import TrainingMode
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.lora import LoraMixin
 from forecast.models.base.past_errors import with_past_errors
+from forecast.models.base.scaling import standardisation, standardised
 from forecast.models.base.torch_training import Batch
 from forecast.models.base.training import OnProgress, TrainingResult
 from forecast.models.base.windows import WindowBatch, Windows
@@ -192,7 +193,7 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
     def _windows(self, series: Sequence[Series]) -> Windows:
         shape = self._training_shape()
         return Windows(
-            [_standardised(one) for one in series],
+            [standardised(one) for one in series],
             context_length=shape.context_length,
             horizon=shape.block,
             stride=self.config.stride,
@@ -252,23 +253,6 @@ def filled(past: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
 def mean_where(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Average what is observed."""
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
-
-
-def standardisation(target: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Measure mean and standard deviation of what is observed: [..., T] → [..., 1] each.
-
-    A row whose values differ by no more than rounding has a standard deviation of 0.
-    """
-    count = np.maximum((~np.isnan(target)).sum(axis=-1, keepdims=True), 1)
-    level = np.nansum(target, axis=-1, keepdims=True) / count
-    scale = scale_of(target - level)[..., None]
-    flat = scale <= 1e-12 * np.abs(level)
-    return level, np.where(flat, 0.0, scale)
-
-
-def _standardised(series: Series) -> Series:
-    level, scale = standardisation(series.target)
-    return replace(series, target=(series.target - level) / np.where(scale > 0, scale, 1.0))
 
 
 def _left_padded(target: FloatArray, steps: int) -> FloatArray:
