@@ -13,12 +13,12 @@ from torch import nn
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import rounded_up
-from forecast.models.base.calibration import scale_of
 from forecast.models.base.config import TrainingMode
 from forecast.models.base.conformal import POINT_LEVELS, ConformalCalibration
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.lora import LoraMixin
 from forecast.models.base.past_errors import with_past_errors
+from forecast.models.base.scaling import left_padded, standardisation, standardised
 from forecast.models.base.torch_training import Batch
 from forecast.models.base.windows import WindowBatch, Windows
 from forecast.models.spec import Capabilities
@@ -143,7 +143,7 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
         """Forecast series of equally many channels in one call."""
         network_levels = self._network_levels(task)
         steps = self._loaded_shape().context_length
-        context = np.stack([_left_padded(series.target, steps) for series in batch])
+        context = np.stack([left_padded(series.target, steps) for series in batch])
         level, scale = standardisation(context)  # [B, C, 1] each
         standard = torch.from_numpy((context - level) / np.where(scale > 0, scale, 1.0))
         block = self._unroll(standard.float().to(self.device), task.horizon, network_levels)
@@ -190,7 +190,7 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
     def _windows(self, series: Sequence[Series]) -> Windows:
         shape = self._training_shape()
         return Windows(
-            [_standardised(one) for one in series],
+            [standardised(one) for one in series],
             context_length=shape.context_length,
             horizon=shape.block,
             stride=self.config.stride,
@@ -242,26 +242,3 @@ def filled(past: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
 def mean_where(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Average what is observed."""
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
-
-
-def standardisation(target: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Measure mean and standard deviation of what is observed: [..., T] → [..., 1] each.
-
-    A row whose values differ by no more than rounding has a standard deviation of 0.
-    """
-    count = np.maximum((~np.isnan(target)).sum(axis=-1, keepdims=True), 1)
-    level = np.nansum(target, axis=-1, keepdims=True) / count
-    scale = scale_of(target - level)[..., None]
-    flat = scale <= 1e-12 * np.abs(level)
-    return level, np.where(flat, 0.0, scale)
-
-
-def _standardised(series: Series) -> Series:
-    level, scale = standardisation(series.target)
-    return replace(series, target=(series.target - level) / np.where(scale > 0, scale, 1.0))
-
-
-def _left_padded(target: FloatArray, steps: int) -> FloatArray:
-    """Pad [C, T] with NaN at the start, to so many steps."""
-    lacking = steps - target.shape[1]
-    return np.pad(target, ((0, 0), (lacking, 0)), constant_values=np.nan)

@@ -65,7 +65,7 @@ class TideModel(DistributedMixin, LoraMixin, DirectModel):
             self.static.check(series)
 
     def _known(self, series: Series) -> Series:
-        return self.static.as_rows(series, super()._known(series))
+        return self.static.as_rows(series, series)
 
     def _new_network(self) -> TideNetwork:
         names, known = list(self.features.covariates), self.features.known_ahead

@@ -7,7 +7,6 @@ import numpy.typing as npt
 import torch
 
 from forecast.core.types import FloatArray
-from forecast.models.base.calibration import scale_of
 from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.missing import interpolate
 from forecast.models.base.torch_training import Batch
@@ -17,6 +16,7 @@ from forecast.models.ts2vec.ridge import Ridge, choose_alphas
 
 _MOST_WINDOWS = 20_000
 _BATCH = 64
+_FAR = 100.0  # levels of a window that its future may be away
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,9 +31,14 @@ class Examples:
 
     @classmethod
     def of(cls, network: Forecaster, windows: Windows, device: torch.device) -> "Examples":
-        """Encode windows; of more than 20 000, so many that are evenly spread."""
+        """Encode windows; of more than 20 000, so many that are evenly spread.
+
+        One that hardly moves before a jump would outweigh all others, and is left out.
+        """
         made = [_encode(network, windows, some, device) for some in _spread(len(windows))]
-        return cls(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
+        found, futures = (np.concatenate(parts) for parts in zip(*made, strict=True))
+        near = np.abs(futures).max(axis=1) <= _FAR
+        return cls(found[near], futures[near]) if near.any() else cls(found, futures)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,12 +83,6 @@ def calibration_of(
         return points
 
     return ConformalCalibration.from_windows(windows, forecast, _BATCH, per_channel=True)
-
-
-def spread_of(past: FloatArray) -> FloatArray:
-    """Measure how much contexts move, [..., T] → [...]; one that does not counts as 1."""
-    scale = scale_of(past)
-    return np.where(scale > 0, scale, 1.0)
 
 
 def _set(network: Forecaster, weight: FloatArray, bias: FloatArray) -> None:
