@@ -2,11 +2,9 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -14,8 +12,8 @@ from forecast.core.errors import InvalidRequest, ModelNotReady, NotTrainable
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.buckets import rounded_up
 from forecast.models.base.distributed import DistributedMixin
-from forecast.models.base.fixed_window import standardisation
 from forecast.models.base.lora import LoraMixin
+from forecast.models.base.scaling import standardised
 from forecast.models.base.torch_training import Batch
 from forecast.models.base.windows import Windows
 from forecast.models.moirai.checkpoint import load_network
@@ -103,7 +101,7 @@ class MoiraiModel(DistributedMixin, LoraMixin):
 
     def _windows(self, series: Sequence[Series]) -> Windows:
         return Windows(
-            [_standardised(one) for one in series],
+            [standardised(one) for one in series],
             context_length=min(self.config.context_length or TRAINING_CONTEXT, self.max_context),
             horizon=self.config.horizon or self._decoder.block,
             stride=self.config.stride,
@@ -132,15 +130,3 @@ class MoiraiModel(DistributedMixin, LoraMixin):
         with tempfile.TemporaryDirectory() as folder:
             write_tiny(Path(folder), variant)
             return cls.load_model(Path(folder), device="cpu")
-
-
-def _standardised(series: Series) -> Series:
-    """Bring target and covariates near 0 and 1, in float64; gaps of covariates to their mean."""
-    level, scale = standardisation(series.target)
-    target = (series.target - level) / np.where(scale > 0, scale, 1.0)
-    past = {}
-    for name, values in series.past_covariates.items():
-        own = np.asarray(values, dtype=float)[None]
-        its_level, its_scale = standardisation(own)
-        past[name] = ((own - its_level) / np.where(its_scale > 0, its_scale, 1.0))[0]
-    return replace(series, target=target, past_covariates=past, future_covariates={})
