@@ -5,7 +5,6 @@ import numpy as np
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray
 
-
 _MUCH = 0.2  # of all values
 
 
