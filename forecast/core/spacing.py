@@ -1,6 +1,7 @@
 """Which regular step explains timestamps: guessed, then tested against every one of them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,16 +101,16 @@ def infer_common(parts: Sequence[Timestamps]) -> Frequency:
     longest = sorted(parts, key=lambda times: (-len(times), times[0], times[-1]))
     everything = np.unique(np.concatenate(list(parts)))
     found: dict[Frequency, int] = {}
+    tried: set[Frequency] = set()
     for times in [everything, *longest[:_MOST_GUESSED]]:
-        try:
+        with suppress(InvalidRequest):
             freq = infer(times)
-        except InvalidRequest:
-            continue
-        if freq in found or (missing := _missing(freq, parts)) is None:
-            continue
-        found[freq] = missing
-        if not missing:
-            break
+            missing = None if freq in tried else _missing(freq, parts)
+            tried.add(freq)
+            if missing is not None:
+                found[freq] = missing
+            if missing == 0:
+                break
     if not found:
         infer(longest[0])  # says why, where not even one item is regular
         raise InvalidRequest("no one step explains the timestamps of all items; send freq")
