@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,10 @@ _MOST_GUESSED = 20  # items of a panel, the longest, whose own step is a candida
 _FARTHEST_IN_MONTH = 4  # days from the usual day of the month
 _FARTHEST_IN_WEEK = 3  # days from the usual weekday
 _MOST_LOOSE = 2  # steps for each timestamp, where timestamps may lie beside their steps
-_IRREGULAR = "timestamps follow no regular step; send freq, or fix the timestamps"
+_IRREGULAR = (
+    "timestamps follow no regular step; send freq, or fix the timestamps. Months and weeks dated on"
+    " any day are read with freq ME (or MS) and W-SUN (or W-MON)"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +80,33 @@ def place(times: Timestamps, freq: Frequency) -> Placement:
     return _beside(times, freq) or exact
 
 
+def place_periods(times: Timestamps, freq: Frequency) -> Placement | None:
+    """Take each timestamp as the month or week it lies in, whatever its day; None where two do.
+
+    A week begins on the Monday of `W-MON`, and ends on the day that another alias names.
+    """
+    offset = freq.offset
+    day = times.astype("datetime64[D]")
+    if step := step_in_months(offset):
+        numbers = times.astype("datetime64[M]").astype(np.int64)
+        kind = offset.name.partition("-")[0]
+        start = days_of(times[:1].astype("datetime64[M]"), kind[:-2] + "M" + kind[-1])[0]
+        alias = monthly(kind, start)
+    elif offset.name.startswith("W-"):
+        step, weekdays = int(offset.n), (day.astype(np.int64) + 3) % 7
+        moves = (offset.weekday - weekdays) % 7 if offset.weekday else -weekdays
+        numbers = (day.astype(np.int64) + moves) // 7
+        start, alias = times[0] + moves[0] * np.timedelta64(_DAY, "s"), offset.name
+    else:
+        return None
+    passed = numbers - numbers[0]
+    if (passed % step).any() or (np.diff(passed) <= 0).any():
+        return None
+    placed = Placement(Frequency.parse(f"{offset.n}{alias}"), start, passed // step)
+    labels = placed.freq.timestamps(start, int(placed.positions[-1]) + 1)[placed.positions]
+    return replace(placed, moved=int((labels != times).argmax()))
+
+
 def infer(times: Timestamps) -> Frequency:
     """Find the frequency of increasing timestamps [n] that may have gaps.
 
@@ -105,7 +135,7 @@ def infer_common(parts: Sequence[Timestamps]) -> Frequency:
     for times in [everything, *longest[:_MOST_GUESSED]]:
         with suppress(InvalidRequest):
             freq = infer(times)
-            missing = None if freq in tried else _missing(freq, parts)
+            missing = None if freq in tried else missing_steps(freq, parts)
             tried.add(freq)
             if missing is not None:
                 found[freq] = missing
@@ -117,7 +147,7 @@ def infer_common(parts: Sequence[Timestamps]) -> Frequency:
     return min(found, key=found.__getitem__)
 
 
-def _missing(freq: Frequency, parts: Sequence[Timestamps]) -> int | None:
+def missing_steps(freq: Frequency, parts: Sequence[Timestamps]) -> int | None:
     """Count the steps that the items miss; None where one of them is off the grid."""
     total = 0
     for times in parts:
