@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Protocol
 
 import numpy as np
 
-from forecast.core.cutoff import end_of, first_steps, steps_until
-from forecast.core.errors import InvalidRequest, LooksAhead
+from forecast.core.errors import InvalidRequest
+from forecast.core.times import day_end, shown
 from forecast.core.types import Series, is_categorical
 from forecast.data.inputs import SeriesBatch
-from forecast.data.time_axis import read_time
+from forecast.data.times import read_time
 from forecast.data.validation import excerpt
 
 AS_OF = "/parameters/as_of"
-_LAST_SECOND = np.timedelta64(86_399, "s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,8 @@ class Wanted:
     Attributes:
         as_of: the last moment that anything in the answer may know of; None for now.
         version: name of a version, an alias or a snapshot; None leaves the choice to the server.
-        strict: refuse, rather than warn of, what is newer than `as_of` or of unknown age.
+        strict: refuse, rather than warn of, weights that have seen what came after `as_of`, or
+            may have.
     """
 
     as_of: np.datetime64 | None = None
@@ -43,7 +43,7 @@ class _Sent(Protocol):
 
     as_of: str | None
     version: str | None
-    strict: bool
+    strict: bool | None
 
 
 def wanted_of(parameters: _Sent) -> Wanted:
@@ -57,7 +57,7 @@ def wanted_of(parameters: _Sent) -> Wanted:
             raise InvalidRequest.field("/parameters/strict", "goes with as_of")
         return Wanted(version=parameters.version)
     moment = read_moment(parameters.as_of, AS_OF)
-    return Wanted(moment, parameters.version, parameters.strict)
+    return Wanted(moment, parameters.version, parameters.strict is not False)
 
 
 def read_moment(text: str, pointer: str) -> np.datetime64:
@@ -75,7 +75,7 @@ def read_moment(text: str, pointer: str) -> np.datetime64:
         raise InvalidRequest.field(
             pointer, f"{excerpt(text)} is no date such as 2025-12-31, nor an ISO 8601 time"
         ) from error
-    return time if day is None else end_of(day)
+    return time if day is None else day_end(day)
 
 
 def _day(text: str) -> date | None:
@@ -85,18 +85,6 @@ def _day(text: str) -> date | None:
         return None
 
 
-def shown(moment: np.datetime64) -> str:
-    """Write a moment: as a day where it is the end of one, which stands for all of it."""
-    day = moment.astype("datetime64[D]")
-    return str(day if moment == day + _LAST_SECOND else moment.astype("datetime64[s]"))
-
-
-def moment_of(time: datetime) -> np.datetime64:
-    """Turn a time into datetime64[s], in UTC; one without an offset is in UTC already."""
-    naive = time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(naive, "s")
-
-
 def cut_batch(batch: SeriesBatch, wanted: Wanted, horizon: int) -> SeriesBatch:
     """Keep of each series what was known as of the moment that is wanted.
 
@@ -104,14 +92,11 @@ def cut_batch(batch: SeriesBatch, wanted: Wanted, horizon: int) -> SeriesBatch:
 
     Raises:
         InvalidRequest: a series has no times, begins later, or misses a covariate known ahead.
-        LooksAhead: a series goes on after that moment, and the request is strict.
     """
     if wanted.as_of is None:
         return batch
     parts = [_part(series, wanted.as_of, horizon) for series in batch.series]
     warnings = _dropped(batch.series, parts, wanted.as_of)
-    if wanted.strict and warnings:
-        raise _refused(batch.series, parts, wanted.as_of)
     return SeriesBatch(tuple(parts), (*batch.warnings, *warnings))
 
 
@@ -122,14 +107,13 @@ def _part(series: Series, moment: np.datetime64, horizon: int) -> Series:
             f"series {series.item_id!r} has no times, so it cannot be cut at {shown(moment)};"
             " send start and freq, or timestamps",
         )
-    kept = steps_until(series, moment)
-    if not kept:
+    part = series.until(moment, horizon)
+    if not part.length:
         raise InvalidRequest.field(
             AS_OF,
             f"series {series.item_id!r} begins at {series.start}, after {shown(moment)};"
             " leave it out, or send a later as_of",
         )
-    part = first_steps(series, kept, horizon=horizon)
     _check_known_ahead(part, moment, horizon)
     return part
 
@@ -158,22 +142,6 @@ def _dropped(
     )
 
 
-def _refused(
-    whole: Sequence[Series], parts: Sequence[Series], moment: np.datetime64
-) -> InvalidRequest:
-    pairs = zip(whole, parts, strict=True)
-    series, count = next(
-        (one, one.length - part.length) for one, part in pairs if part.length < one.length
-    )
-    times = series.past_timestamps
-    assert times is not None
-    return LooksAhead.field(
-        AS_OF,
-        f"series {series.item_id!r} goes on for {_steps(count)} after {shown(moment)}, until"
-        f" {times[-1]}; leave them out, or send strict: false to have them dropped",
-    )
-
-
 def _steps(count: int) -> str:
     return "1 step" if count == 1 else f"{count} steps"
 
@@ -183,9 +151,6 @@ def earlier(text: str | None, wanted: Wanted, pointer: str) -> tuple[str | None,
 
     Returns:
         the time in words, or None where neither was sent; and warnings.
-
-    Raises:
-        LooksAhead: the caller's is later, and the request is strict.
     """
     if text is None or wanted.as_of is None:
         return text, ()
@@ -193,8 +158,4 @@ def earlier(text: str | None, wanted: Wanted, pointer: str) -> tuple[str | None,
     if end <= wanted.as_of:
         return text, ()
     said = f"the context goes on until {shown(end)}, after as_of, {shown(wanted.as_of)}"
-    if wanted.strict:
-        raise LooksAhead.field(
-            pointer, f"{said}; name an earlier end, or send strict: false to have it cut"
-        )
     return None, (f"{said}, where it was cut",)

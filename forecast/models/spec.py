@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from forecast.core.errors import MissingLibrary
+from forecast.core.lookahead import Root
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ class Capabilities:
         multivariate: forecasts several channels of one series together.
         categorical_covariates: takes covariates that are text, not only numbers.
         missing_values: copes with NaN in the target; elsewhere they are interpolated.
+        seasonal: forecasts a season that comes again in the series.
+        shift_equivariant: the forecast of a series plus a constant is the forecast plus it.
         min_context: the fewest observed steps it needs.
         max_context: the most past steps it uses; older ones are left out.
         max_horizon: the longest horizon it forecasts.
@@ -36,6 +39,8 @@ class Capabilities:
     static_covariates: bool = False
     categorical_covariates: bool = False
     missing_values: bool = False
+    seasonal: bool = True
+    shift_equivariant: bool = True
     quantiles: Literal["native", "calibrated", "none"] = "native"
     min_context: int = 1
     max_context: int = 100_000
@@ -72,6 +77,7 @@ class ModelSpec:
         max_replicas: the most processes worth having on one machine; 1 for a model that
             spreads a batch over the cores itself.
         variants: the kinds of checkpoint it reads, each of which `tiny` can make.
+        checkpoints: what is known of the training data of public weights, without revisions.
         router: `module:function` for a model whose routes differ from the shared ones.
     """
 
@@ -84,7 +90,7 @@ class ModelSpec:
     weights: str | None
     capabilities: Capabilities
     license: License
-    extra: str
+    extra: str | None = None
     config: type[ModelConfig] = ModelConfig
     options: type[ModelOptions] = ModelOptions
     training_backend: TrainingBackend = TrainingBackend.CUSTOM
@@ -93,7 +99,15 @@ class ModelSpec:
     environment: str = "shared"
     max_replicas: int = 8
     variants: tuple[str, ...] = ()
+    checkpoints: tuple[Root, ...] = ()
     router: str | None = None
+
+    def root_of(self, source: str) -> Root:
+        """Tell what is known of foreign weights; of those in no catalogue, only where they lie."""
+        repository = source.partition("@")[0]
+        known = (one for one in self.checkpoints if one.source == repository)
+        facts = next(known, Root(source=source))
+        return facts.model_copy(update={"source": source})
 
     def model_class(self) -> "type[BaseTimeSeriesModel]":
         """Import the model's class, and with it the library behind it.

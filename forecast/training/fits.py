@@ -8,17 +8,18 @@ from pathlib import Path
 
 from forecast.core.atomic import discard, taken_at_once
 from forecast.core.errors import DeadlinePassed, LooksAhead
-from forecast.core.state import in_utc
+from forecast.core.times import to_utc
 from forecast.core.types import Series
 from forecast.jobs.context import JobContext, Stopped, WorkFailed
 from forecast.jobs.records import JobProgress, WindowResult
 from forecast.jobs.series_files import write_series
 from forecast.models.base.training import TrainingRecord
 from forecast.models.spec import ModelSpec
+from forecast.serving.provenance import training_record
 from forecast.store.names import snapshot_name
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelShelf, ModelStore
-from forecast.training.fit_requests import FitRequest, Prepared, prepared, training_record
+from forecast.training.fit_requests import FitRequest, Prepared, prepared
 from forecast.training.past_models import Fetches
 from forecast.training.processes.call import ORDER
 from forecast.training.processes.child_process import run_child
@@ -232,7 +233,7 @@ def _checked_record(folder: Path, fit: Prepared) -> TrainingRecord:
     record = training_record(folder)
     if record is None:
         raise WorkFailed("internal_error", "the fit left no record of its training")
-    if record.cutoff and fit.cutoff and in_utc(record.cutoff) > fit.cutoff:
+    if record.cutoff and fit.cutoff and to_utc(record.cutoff) > fit.cutoff:
         raise WorkFailed(
             LooksAhead.code, f"the fit has seen {record.cutoff}, after its cutoff {fit.cutoff}"
         )

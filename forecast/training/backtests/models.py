@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from forecast.core.atomic import discard, publish
@@ -18,17 +17,20 @@ from forecast.core.errors import (
     ModelNotReady,
     VersionNotFound,
 )
+from forecast.core.lookahead import Provenance, may_forecast
+from forecast.core.times import to_utc, year_of
 from forecast.core.types import Series
 from forecast.jobs.context import JobContext
 from forecast.jobs.plans import BacktestPlan
 from forecast.models.spec import ModelSpec
+from forecast.serving.provenance import provenance_of
 from forecast.store.checkpoint import digest
 from forecast.store.sources import ResolvedSource
 from forecast.store.versions import Version
 from forecast.training.backtests.windows import Window
-from forecast.training.fit_requests import FitRequest, seen_by
+from forecast.training.fit_requests import FitRequest
 from forecast.training.fits import Fits
-from forecast.training.past_models import Fetches, check_cutoff, model_for_year
+from forecast.training.past_models import Fetches, model_for_year
 from forecast.training.requests.checks import starting_weights
 
 _STORED = "store:"
@@ -117,7 +119,7 @@ def _by_year(windows: Sequence[Window]) -> Iterator[tuple[Window, ...]]:
 
 def _year(window: Window) -> int:
     assert window.origin is not None
-    return int(window.origin.astype("datetime64[Y]").astype(int)) + 1970
+    return year_of(window.origin)
 
 
 # With `refit: never`
@@ -133,15 +135,15 @@ def _fixed(backtest: Backtest) -> Chosen:
                 f"{spec.name} has no version in the store to forecast with; train one, name a"
                 " source, or send refit: every_n"
             )
-        return Chosen() if spec.is_ready_at_once else Chosen(warnings=(_unknown(spec.name),))
+        provenance = provenance_of(spec, None, None)
+        return _checked(backtest, Chosen(), provenance, backtest.windows[0])
     found = backtest.fits.sources.resolve(source, model_id=spec.model_id)
     if found.source.startswith(_STORED):
         version = backtest.fits.store.model(spec.model_id).get(found.source.removeprefix(_STORED))
-        return _checked(backtest, _chosen(version), backtest.windows[0])
-    chosen = Chosen(source=found.source, sha256=found.sha256, cutoff=seen_by(found))
-    if chosen.cutoff is None:
-        return chosen.with_warning(_unknown(found.source))
-    return _checked(backtest, chosen, backtest.windows[0])
+        return _checked_version(backtest, version, backtest.windows[0])
+    provenance = provenance_of(spec, found.source, found.path)
+    chosen = Chosen(source=found.source, sha256=found.sha256, cutoff=provenance.seen_until)
+    return _checked(backtest, chosen, provenance, backtest.windows[0])
 
 
 def _current(backtest: Backtest) -> str | None:
@@ -151,39 +153,26 @@ def _current(backtest: Backtest) -> str | None:
         return None
 
 
-def _unknown(name: str) -> str:
-    return f"it is not known what {name} was trained on; it may have seen what it forecasts here"
-
-
-def _chosen(version: Version) -> Chosen:
-    start = version.metadata.source
+def _checked_version(backtest: Backtest, version: Version, first: Window) -> Chosen:
     chosen = Chosen(
         source=version.source,
         version=version.name,
         cutoff=version.cutoff,
         sha256=version.sha256,
     )
-    if start is None or start.startswith(_STORED):
-        return chosen
-    return chosen.with_warning(
-        f"{version.name} was trained on nothing after its cutoff, but from {start}, which may have"
-        " seen what it forecasts here"
-    )
+    return _checked(backtest, chosen, version.metadata.provenance, first)
 
 
-def _checked(backtest: Backtest, chosen: Chosen, first: Window) -> Chosen:
-    """Refuse what has seen the first step forecast, or warn of it where not `strict`."""
+def _checked(backtest: Backtest, chosen: Chosen, seen: Provenance, first: Window) -> Chosen:
+    """Refuse what has seen what is forecast, or may have; warn of it where not `strict`."""
     name = chosen.version or chosen.source or backtest.spec.name
-    try:
-        check_cutoff(name, chosen.cutoff, first.first)
-    except LooksAhead as error:
-        if backtest.plan.strict:
-            raise LooksAhead(
-                f"{error}; send refit: yearly or every_n, name an older version, or send strict:"
-                " false"
-            ) from error
-        return chosen.with_warning(error.detail)
-    return chosen
+    verdict = may_forecast(seen, first.known, name=name, strict=backtest.plan.strict)
+    if not verdict.allowed:
+        raise LooksAhead(
+            f"{verdict.warnings[0]}; send refit: yearly or every_n, name an older version, or send"
+            " strict: false"
+        )
+    return chosen.with_warning(*verdict.warnings)
 
 
 # With `refit: yearly`
@@ -203,7 +192,8 @@ def _snapshot(backtest: Backtest, windows: tuple[Window, ...]) -> Chosen:
             f"the store holds no snapshot of {model_id} from before {year}; train snapshots, or"
             f" send refit: every_n{said}"
         )
-    return _checked(backtest, _chosen(choice.version).with_warning(*choice.warnings), windows[0])
+    chosen = _checked_version(backtest, choice.version, windows[0])
+    return chosen.with_warning(*choice.warnings)
 
 
 # With `refit: every_n`
@@ -215,8 +205,8 @@ def _fitted(backtest: Backtest, windows: tuple[Window, ...], number: int, of: in
 
 def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
     """Fit on what was known at an origin, for this backtest alone: nothing is published."""
-    plan, spec, origin = backtest.plan, backtest.spec, first.origin
-    assert origin is not None
+    plan, spec, known = backtest.plan, backtest.spec, first.known
+    assert known is not None
     name = f"{first.number:04d}"
     target = backtest.folder_of_fit(name)
     request = FitRequest(
@@ -224,18 +214,19 @@ def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
         config=plan.config,
         series=backtest.series,
         window=first.name,
-        cutoff=origin,
+        cutoff=known,
         validation=plan.validation,
         source=starting_weights(plan.source, spec.config(**plan.config), spec),
+        strict=plan.strict,
         data_reference=plan.data_reference,
         number=number,
         windows=of,
     )
     if target.exists():  # its worker was killed before it could say so
-        return Chosen(fit=name, cutoff=_datetime(origin), sha256=digest(target))
+        return Chosen(fit=name, cutoff=to_utc(known), sha256=digest(target))
     with _appearing(target) as draft:
         trained = backtest.fits.train(request, backtest.context, draft)
-    chosen = Chosen(fit=name, cutoff=_datetime(origin), sha256=digest(target))
+    chosen = Chosen(fit=name, cutoff=to_utc(known), sha256=digest(target))
     return chosen.with_warning(*trained.prepared.notes)
 
 
@@ -246,11 +237,6 @@ def _appearing(target: Path) -> Iterator[Path]:
     draft.mkdir(parents=True)
     yield draft
     publish(draft, target)
-
-
-def _datetime(moment: np.datetime64) -> datetime:
-    found: datetime = moment.astype("datetime64[s]").item()
-    return found.replace(tzinfo=UTC)
 
 
 # What a choice leads to
