@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from forecast.core.errors import MissingLibrary
+from forecast.core.lookahead import Root
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class ModelSpec:
         max_replicas: the most processes worth having on one machine; 1 for a model that
             spreads a batch over the cores itself.
         variants: the kinds of checkpoint it reads, each of which `tiny` can make.
+        checkpoints: what is known of the training data of public weights, without revisions.
         router: `module:function` for a model whose routes differ from the shared ones.
     """
 
@@ -97,7 +99,15 @@ class ModelSpec:
     environment: str = "shared"
     max_replicas: int = 8
     variants: tuple[str, ...] = ()
+    checkpoints: tuple[Root, ...] = ()
     router: str | None = None
+
+    def root_of(self, source: str) -> Root:
+        """Tell what is known of foreign weights; of those in no catalogue, only where they lie."""
+        repository = source.partition("@")[0]
+        known = (one for one in self.checkpoints if one.source == repository)
+        facts = next(known, Root(source=source))
+        return facts.model_copy(update={"source": source})
 
     def model_class(self) -> "type[BaseTimeSeriesModel]":
         """Import the model's class, and with it the library behind it.

@@ -14,15 +14,26 @@ ONE_VALUE = (
 )
 
 
+FLAT = 1e-12
+"""A standard deviation up to this share of the level is none: values differ by rounding."""
+
+
+def left_padded(values: FloatArray, steps: int) -> FloatArray:
+    """Pad [., T] with NaN at the start, to so many steps."""
+    lacking = steps - values.shape[-1]
+    return np.pad(values, ((0, 0), (lacking, 0)), constant_values=np.nan)
+
+
 def standardisation(target: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Measure mean and standard deviation of what is observed: [..., T] → [..., 1] each.
 
-    A row whose values differ by no more than rounding has a standard deviation of 0.
+    A row whose values differ by no more than rounding has a standard deviation of 0, whatever
+    its unit.
     """
     count = np.maximum((~np.isnan(target)).sum(axis=-1, keepdims=True), 1)
     level = np.nansum(target, axis=-1, keepdims=True) / count
     scale = scale_of(target - level)[..., None]
-    flat = scale <= 1e-12 * np.abs(level)
+    flat = scale <= FLAT * np.abs(level)
     return level, np.where(flat, 0.0, scale)
 
 
