@@ -247,7 +247,8 @@ def _in_months(times: Timestamps, freq: Frequency, step: int) -> Placement | Non
     for named in (own, *(others[which] for which in most)):
         months, off = _nearest(times, named)
         passed = months - months[0]
-        if not (passed % step).any() and _is_usual(off, passed, _FARTHEST_IN_MONTH):
+        is_end = named in ("ME", "BME")
+        if not (passed % step).any() and _is_usual(off, passed, _FARTHEST_IN_MONTH, is_end):
             start = days_of(months[:1].astype("datetime64[M]"), named)[0] + (times[0] - day[0])
             kept = "MS" if isinstance(named, int) else named
             alias = f"{freq.offset.n}{monthly(kept.replace('M', kind[-2]), start)}"
@@ -256,14 +257,14 @@ def _in_months(times: Timestamps, freq: Frequency, step: int) -> Placement | Non
 
 
 def _nearest(times: Timestamps, named: DayOfMonth) -> tuple[Positions, Positions]:
-    """Number the month whose named day is the nearest, and count the days from there: [n] each."""
+    """Number the month whose named day is the nearest, and count the days until that: [n] each."""
     own = times.astype("datetime64[M]")
     days = times.astype("datetime64[D]").astype("datetime64[s]")
     shifts = np.array([-1, 0, 1])
     labels = np.stack([days_of(own + shift, named) for shift in shifts])
-    off = np.abs((labels - days).astype(np.int64)) // _DAY
-    best = off.argmin(axis=0)
-    return own.astype(np.int64) + shifts[best], off.min(axis=0)
+    off = (labels - days).astype(np.int64) // _DAY
+    best = np.abs(off).argmin(axis=0)
+    return own.astype(np.int64) + shifts[best], np.take_along_axis(off, best[None], axis=0)[0]
 
 
 def _in_weeks(times: Timestamps, step: int) -> Placement | None:
@@ -272,8 +273,9 @@ def _in_weeks(times: Timestamps, step: int) -> Placement | None:
     usual = int(np.bincount(days % 7).argmax())
     weeks = np.floor_divide(days - usual + _FARTHEST_IN_WEEK, 7)
     labels = weeks * 7 + usual
-    off, passed = np.abs(days - labels), weeks - weeks[0]
-    if (passed % step).any() or not _is_usual(off, passed, _FARTHEST_IN_WEEK):
+    off, passed = labels - days, weeks - weeks[0]
+    is_end = (usual + 3) % 7 != 0  # a Monday begins its week
+    if (passed % step).any() or not _is_usual(off, passed, _FARTHEST_IN_WEEK, is_end):
         return None
     start = times[0] + (labels[0] - days[0]) * np.timedelta64(_DAY, "s")
     return Placement(
@@ -281,13 +283,16 @@ def _in_weeks(times: Timestamps, step: int) -> Placement | None:
     )
 
 
-def _is_usual(off: Positions, passed: Positions, farthest: int) -> bool:
-    """Whether most timestamps are where they usually are, none is far, and no two are the same."""
-    is_near: npt.NDArray[np.bool_] = off <= farthest
-    return bool(
-        is_near.all() and 5 * (off == 0).sum() >= 3 * len(off) and (np.diff(passed) > 0).all()
-    )
+def _is_usual(off: Positions, passed: Positions, farthest: int, is_end: bool) -> bool:
+    """Whether most timestamps are where they usually are, none is far, and no two are the same.
+
+    What is dated after the end of a period is not taken as part of it: it was not known then.
+    """
+    is_near: npt.NDArray[np.bool_] = np.abs(off) <= farthest
+    if not is_near.all() or (is_end and (off < 0).any()):
+        return False
+    return bool(5 * (off == 0).sum() >= 3 * len(off) and (np.diff(passed) > 0).all())
 
 
 def _first_moved(off: Positions) -> int | None:
-    return int(off.argmax()) if off.any() else None
+    return int((off != 0).argmax()) if off.any() else None
