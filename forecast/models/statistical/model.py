@@ -31,7 +31,6 @@ _SECONDS = {
     "naive": 0.0,
 }
 _WORTH_A_POOL_S = 1.0
-_MOST_INVENTED = 0.2
 
 Result = TypeVar("Result")
 
@@ -135,16 +134,7 @@ def _job(
         levels=task.quantile_levels,
         native=task.intervals == "native",
     )
-    return job, (*warnings, *_invented(series.length - begins, len(observed)))
-
-
-def _invented(steps: int, observed: int) -> tuple[str, ...]:
-    """Warn where much of a history had to be filled in."""
-    missing = steps - observed
-    if missing <= _MOST_INVENTED * steps:
-        return ()
-    share = round(100 * missing / steps)
-    return (f"{missing} of {steps} past values ({share} %) are missing and were filled in",)
+    return job, warnings
 
 
 def _columns(covariates: Sequence[FloatArray], steps: int) -> FloatArray:
