@@ -73,7 +73,7 @@ class ModelSpec:
         options: what may be set in each request.
         training_backend: whose training it uses, where it can be trained.
         distributed: whether several processes can share a training.
-        extra: the pip extra that brings its library.
+        extra: the pip extra that brings its library; None where the gateway's own are enough.
         environment: `shared`, or the name of an environment of its own.
         max_replicas: the most processes worth having on one machine; 1 for a model that
             spreads a batch over the cores itself.
@@ -148,7 +148,8 @@ class ModelSpec:
     def how_to_install(self) -> str:
         """The command that brings its library, in words."""
         if self.environment == "shared":
-            return f"install it with: pip install 'forecast-gateway[{self.extra}]'"
+            extra = f"[{self.extra}]" if self.extra else ""
+            return f"install it with: pip install 'forecast-gateway{extra}'"
         return f"its own environment has it, made with: ./setup.sh env {self.environment}"
 
     @property
