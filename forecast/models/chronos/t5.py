@@ -55,6 +55,7 @@ class T5Network(Network):
             past_covariates=False,
             future_covariates=False,
             categorical_covariates=False,
+            shift_equivariant=False,  # it divides by the mean of the absolute values
             max_context=self.config.context_length,
             max_horizon=LONGEST_UNROLL * self.block,
         )

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,7 @@ from forecast.models.moirai.network import MOST_TOKENS, Network
 from forecast.models.moirai.quantiles import QuantileNetwork
 from forecast.models.moirai.spec import SPEC, MoiraiConfig, MoiraiOptions
 from forecast.models.moirai.tiny import write_tiny
+from forecast.models.spec import Capabilities
 
 TRAINING_CONTEXT = 512
 
@@ -46,10 +48,17 @@ class MoiraiModel(DistributedMixin, LoraMixin):
 
     # Forecasting
 
+    @property
+    def capabilities(self) -> Capabilities:
+        if self._kind is None:
+            return self.spec.capabilities
+        return replace(self.spec.capabilities, future_covariates=self._kind.reads_ahead)
+
     def shared_horizon(self, horizon: int) -> int:
         return rounded_up(horizon, self.kind.shared_block)
 
     def check(self, series: Series, task: ForecastTask) -> None:
+        self._check_known_ahead(series, task)
         super().check(series, task)
         self._check_options(task)
         tokens = self.kind.tokens_of(series.last(self._steps(task)), task)
@@ -59,6 +68,19 @@ class MoiraiModel(DistributedMixin, LoraMixin):
                 f" {tokens} patches and this model takes {MOST_TOKENS}; lower context_length, or"
                 " send fewer channels together"
             )
+
+    def _check_known_ahead(self, series: Series, task: ForecastTask) -> None:
+        """Refuse future values that would have no effect, and name what has one."""
+        names = sorted(series.future_covariates)
+        if not names or self.kind.reads_ahead or getattr(task.options, "ignore_covariates", False):
+            return
+        raise InvalidRequest(
+            f"this checkpoint reads from left to right, so the future values of"
+            f" {', '.join(names)} of series {series.item_id!r} would have no effect: send the"
+            " past values only, load a Moirai 1 checkpoint, use another model with"
+            " future_covariates, such as chronos with amazon/chronos-2, or set"
+            " model_options.ignore_covariates"
+        )
 
     def _check_options(self, task: ForecastTask) -> None:
         asked = task.options.patch_size if isinstance(task.options, MoiraiOptions) else None
