@@ -1,6 +1,7 @@
 """What a model is, as plain data: importing a spec imports no model library."""
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -72,7 +73,7 @@ class ModelSpec:
         options: what may be set in each request.
         training_backend: whose training it uses, where it can be trained.
         distributed: whether several processes can share a training.
-        extra: the pip extra that brings its library.
+        extra: the pip extra that brings its library; None where the gateway's own are enough.
         environment: `shared`, or the name of an environment of its own.
         max_replicas: the most processes worth having on one machine; 1 for a model that
             spreads a batch over the cores itself.
@@ -102,12 +103,18 @@ class ModelSpec:
     checkpoints: tuple[Root, ...] = ()
     router: str | None = None
 
-    def root_of(self, source: str) -> Root:
-        """Tell what is known of foreign weights; of those in no catalogue, only where they lie."""
+    def root_of(self, source: str, published_at: datetime | None = None) -> Root:
+        """Tell what is known of foreign weights; of those in no catalogue, only where they lie.
+
+        Args:
+            published_at: when this revision was on its hub at the latest, if that is known: it may
+                be newer than what the catalogue tells of.
+        """
         repository = source.partition("@")[0]
         known = (one for one in self.checkpoints if one.source == repository)
         facts = next(known, Root(source=source))
-        return facts.model_copy(update={"source": source})
+        told = published_at or facts.published_at
+        return facts.model_copy(update={"source": source, "published_at": told})
 
     def model_class(self) -> "type[BaseTimeSeriesModel]":
         """Import the model's class, and with it the library behind it.
@@ -141,7 +148,8 @@ class ModelSpec:
     def how_to_install(self) -> str:
         """The command that brings its library, in words."""
         if self.environment == "shared":
-            return f"install it with: pip install 'forecast-gateway[{self.extra}]'"
+            extra = f"[{self.extra}]" if self.extra else ""
+            return f"install it with: pip install 'forecast-gateway{extra}'"
         return f"its own environment has it, made with: ./setup.sh env {self.environment}"
 
     @property

@@ -8,27 +8,28 @@ from forecast.models.base.saved import TRAINING_FILE
 from forecast.models.base.training import TrainingRecord
 from forecast.models.spec import ModelSpec
 from forecast.store.manifest import read_manifest
+from forecast.store.sources import ResolvedSource
 
 
-def provenance_of(spec: ModelSpec, source: str | None, folder: Path | None) -> Provenance:
+def provenance_of(spec: ModelSpec, weights: ResolvedSource | None) -> Provenance:
     """Read the provenance of weights: of a version its manifest, else the record of a training.
 
     Weights without either are foreign: they are a root themselves.
 
     Args:
-        source: of the weights; None where the family needs none.
-        folder: that holds them; None where they lie elsewhere.
+        weights: None for a family that loads none.
     """
-    if folder is not None:
-        manifest = read_manifest(folder)
-        if manifest is not None:
-            return manifest.metadata.provenance
-        record = training_record(folder)
-        if record is not None:
-            return _of_record(spec, record)
-    if source is None and spec.is_ready_at_once:
+    if weights is None and spec.is_ready_at_once:
         return Provenance()  # it learns nothing but the series of each request
-    return Provenance(roots=(spec.root_of(source or spec.model_id),))
+    if weights is None:
+        return Provenance(roots=(spec.root_of(spec.model_id),))  # a service has them
+    manifest = read_manifest(weights.path)
+    if manifest is not None:
+        return manifest.metadata.provenance
+    record = training_record(weights.path)
+    if record is not None:
+        return _of_record(spec, record)
+    return Provenance(roots=(spec.root_of(weights.source, weights.published_at),))
 
 
 def training_record(folder: Path) -> TrainingRecord | None:

@@ -305,11 +305,11 @@ class ModelService:
                 " trained ones",
             )
         if source is None:
-            return Weights(provenance=provenance_of(self.spec, None, None))
+            return Weights(provenance=provenance_of(self.spec, None))
         if source.startswith(STORE) and shelf is not None:
             return Weights.stored(shelf.get(source.removeprefix(STORE)))
         resolved = self._sources.resolve(source, model_id=self.spec.model_id)
-        provenance = provenance_of(self.spec, resolved.source, resolved.path)
+        provenance = provenance_of(self.spec, resolved)
         return Weights(resolved.source, resolved.path, resolved.sha256, provenance=provenance)
 
     def _load_version(self, version: Version) -> LoadedModel:

@@ -149,7 +149,7 @@ def _start(
     if request.source is None:
         return None, Provenance(), ()
     weights = sources.resolve(request.source, model_id=request.spec.model_id)
-    seen = provenance_of(request.spec, weights.source, weights.path)
+    seen = provenance_of(request.spec, weights)
     if request.cutoff is None:
         return weights, seen, ()
     verdict = may_forecast(seen, request.cutoff, name=weights.source, strict=request.strict)

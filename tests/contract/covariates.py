@@ -61,7 +61,7 @@ def learned(model: BaseTimeSeriesModel, kind: str, folder: Path) -> BaseTimeSeri
     """Train a copy of a model on series that such a covariate explains."""
     if model.spec.capabilities.trainable:
         mode = TrainingMode.FROM_SCRATCH
-        changes = LEARNING | {"max_steps": 200, "training_mode": mode, "horizon": HORIZON}
+        changes = LEARNING | {"max_steps": 300, "training_mode": mode, "horizon": HORIZON}
         copy = type(model)(model.config.model_copy(update=changes))
     else:
         model.save_model(folder / "made-up")

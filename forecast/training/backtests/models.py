@@ -135,13 +135,13 @@ def _fixed(backtest: Backtest) -> Chosen:
                 f"{spec.name} has no version in the store to forecast with; train one, name a"
                 " source, or send refit: every_n"
             )
-        provenance = provenance_of(spec, None, None)
+        provenance = provenance_of(spec, None)
         return _checked(backtest, Chosen(), provenance, backtest.windows[0])
     found = backtest.fits.sources.resolve(source, model_id=spec.model_id)
     if found.source.startswith(_STORED):
         version = backtest.fits.store.model(spec.model_id).get(found.source.removeprefix(_STORED))
         return _checked_version(backtest, version, backtest.windows[0])
-    provenance = provenance_of(spec, found.source, found.path)
+    provenance = provenance_of(spec, found)
     chosen = Chosen(source=found.source, sha256=found.sha256, cutoff=provenance.seen_until)
     return _checked(backtest, chosen, provenance, backtest.windows[0])
 
