@@ -48,14 +48,15 @@ def known_from(times: Timestamps, freq: Frequency, label: Label | None = None) -
     is_day = times == times.astype("datetime64[D]")
     if freq.has_time or freq.offset.name in _BUSINESS_HOURS:
         is_day[:] = False
-    return np.where(is_day, times + _DAY, times) - _SECOND
+    ends: Timestamps = np.where(is_day, times + _DAY, times)
+    return ends - _SECOND
 
 
 def _after(times: Timestamps, freq: Frequency) -> Timestamps:
     """Find where the periods [T] that start at `times` end."""
     offset = freq.offset
     kind, count = offset.name.partition("-")[0], int(offset.n)
-    if kind in _MONTHS:
+    if kind in _MONTHS and (kind[0] in "BC" or times[0] == times[0].astype("datetime64[M]")):
         after: Timestamps = times.astype("datetime64[M]") + _MONTHS[kind] * count
         return after.astype("datetime64[s]")
     if kind in _BUSINESS_DAYS and count == 1:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from forecast.core.clock import utc_of
 from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
 from forecast.core.labels import Label, known_from
@@ -33,7 +34,8 @@ class Series:
         past_covariates: name → [T].
         future_covariates: name → [H]; each name stands in `past_covariates` too.
         static_covariates: name → number or category.
-        is_utc: the caller's timestamps had an offset; `start` is in UTC.
+        clock: the clock that the times are read from (`UTC`, an offset such as `+09:00`, a
+            zone such as `Europe/Berlin`); None where the caller's times had no offset.
         label: what a timestamp says of its period; None for what is usual at the frequency.
     """
 
@@ -45,7 +47,7 @@ class Series:
     past_covariates: Mapping[str, CovariateArray] = field(default_factory=dict)
     future_covariates: Mapping[str, CovariateArray] = field(default_factory=dict)
     static_covariates: Mapping[str, float | str] = field(default_factory=dict)
-    is_utc: bool = False
+    clock: str | None = None
     label: Label | None = None
 
     @property
@@ -76,11 +78,14 @@ class Series:
 
     @property
     def known_from(self) -> Timestamps | None:
-        """When each of the T steps is known: its period is over. None where time is not known."""
+        """When, in UTC, each of the T steps is known; None where time is not known.
+
+        That is when its period is over on the clock of the series.
+        """
         times = self.past_timestamps
         if times is None or self.freq is None:
             return None
-        return known_from(times, self.freq, self.label)
+        return utc_of(known_from(times, self.freq, self.label), self.clock)
 
     def steps_until(self, moment: np.datetime64) -> int:
         """Count the steps that are known at a moment.

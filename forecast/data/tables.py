@@ -4,13 +4,23 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from forecast.data.inline import Parameters
+from forecast.core.labels import Label
+from forecast.data.inline import LABEL_FIELD, Parameters
 from forecast.data.validation import WireModel
 
 _CELL = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]}
-Columns = Annotated[
-    dict[str, Any],
-    WithJsonSchema({"type": "object", "additionalProperties": {"type": "array", "items": _CELL}}),
+_BY_ROW = {"type": "object", "additionalProperties": _CELL}
+Table = Annotated[
+    dict[str, Any] | list[Any],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "array", "items": _CELL}},
+                {"type": "object", "additionalProperties": _BY_ROW},
+                {"type": "array", "items": _BY_ROW},
+            ]
+        }
+    ),
 ]
 Names = list[str]
 
@@ -39,6 +49,14 @@ class TableSchema(WireModel):
     freq: str | None = Field(
         None, description="Pandas offset alias; inferred from the times by default."
     )
+    label: Label | None = LABEL_FIELD
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All columns that are named."""
+        one = (self.timestamp, self.item_id, *self.targets)
+        known = (*self.past_covariates, *self.future_covariates, *self.static_covariates)
+        return frozenset(name for name in (*one, *known) if name is not None)
 
     @property
     def targets(self) -> Names:
@@ -64,6 +82,9 @@ class TableRequest(WireModel):
         }
     }
 
-    data: Columns = Field(description="Column → its values, one a row; all of one length.")
+    data: Table = Field(
+        description="Column → its values, one a row; all of one length. Or a list of rows, or what"
+        " pandas' `to_json` writes with the names of columns."
+    )
     schema_: TableSchema = Field(alias="schema", description="Which column is what.")
     parameters: Parameters = Parameters()
