@@ -64,7 +64,9 @@ class TrainingPlan(PlanPart):
         source: weights to start from; None to start from nothing.
         cutoff: last day of the data that the current model may see; None for all of it.
         snapshots: None for the current model alone.
+        refit: learn all data for as long, when validation has chosen how long.
         promote: whether the new version becomes `current`.
+        margin: how much better it must be for that, where `promote` is `if_better`.
         warnings: what was done to the data.
     """
 
@@ -76,7 +78,9 @@ class TrainingPlan(PlanPart):
     validation: Validation = Validation()
     cutoff: date | None = None
     snapshots: Snapshots | None = None
+    refit: bool = True
     promote: Literal["never", "always", "if_better"] = "always"
+    margin: float = Field(0.01, ge=0, lt=1)
     data_reference: str | None = None
     accept_license: bool = False
     warnings: tuple[str, ...] = ()

@@ -189,6 +189,10 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
         is_new = self.config.training_mode is TrainingMode.FROM_SCRATCH
         return self._configured_shape() if is_new else self._loaded_shape()
 
+    @property
+    def training_horizon(self) -> int:
+        return self._training_shape().block
+
     def _windows(self, series: Sequence[Series]) -> Windows:
         shape = self._training_shape()
         return Windows(
@@ -217,9 +221,12 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
     def _learn_errors(self, validation: Sequence[Series] | None) -> LearnedErrors | None:
         if not validation or self._has_quantiles():
             return None
+        windows = self._validation_windows(validation)
+        if windows is None:
+            return None
         try:
             return LearnedErrors.from_windows(
-                self._windows(validation),
+                windows,
                 self._point_of_windows,
                 self.config.batch_size,
                 per_channel=self.errors_per_channel,

@@ -30,6 +30,7 @@ class TorchModel(BaseTimeSeriesModel):
     the way in, and last on the way out.
     """
 
+    chooses_by_validation = True
     config: TrainingConfig
     model_: Any = None
 
@@ -100,13 +101,22 @@ class TorchModel(BaseTimeSeriesModel):
             network,
             self._training_loss,
             self.config,
-            validation=self._windows(validation) if validation else None,
+            validation=self._validation_windows(validation) if validation else None,
             checkpoints=self._folder_for(checkpoints),
             optimization=self._optimization(network),
         )
-        result = training.run(windows, on_progress)
+        result = training.run(windows, on_progress, self._length)
         self.model_ = self._after_training(network).eval()
         return result
+
+    def _validation_windows(self, validation: Sequence[Series]) -> Windows | None:
+        """Cut validation windows; none of their futures begins in what was trained on."""
+        return self._held_back(self._windows(validation))
+
+    def _held_back(self, windows: Windows) -> Windows | None:
+        if self._first_validation_steps:
+            windows = windows.with_futures_from(self._first_validation_steps)
+        return windows if len(windows) else None
 
     def _folder_for(self, checkpoints: Path | None) -> CheckpointFolder | None:
         return CheckpointFolder(checkpoints, self.kept_checkpoints) if checkpoints else None

@@ -226,6 +226,7 @@ def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
         window=first.name,
         cutoff=origin,
         validation=plan.validation,
+        refit=True,
         source=starting_weights(plan.source, spec.config(**plan.config), spec),
         data_reference=plan.data_reference,
         number=number,
@@ -236,7 +237,7 @@ def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
     with _appearing(target) as draft:
         trained = backtest.fits.train(request, backtest.context, draft)
     chosen = Chosen(fit=name, cutoff=_datetime(origin), sha256=digest(target))
-    return chosen.with_warning(*trained.prepared.notes)
+    return chosen.with_warning(*trained.notes)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from forecast.models.base.config import ModelConfig, TrainingMode
 from forecast.models.spec import ModelSpec
 from forecast.serving.initialization import checked_config
 from forecast.store.sources import parse
-from forecast.training.splitting import held_steps
+from forecast.training.splitting import check_held_back, held_steps
 from forecast.training.years import years_of
 
 MOST_SNAPSHOTS = 200
@@ -96,8 +96,7 @@ def check_learnable(
         InvalidRequest: too little data at one of the cutoffs, no times, or too many years.
     """
     check_training_series(series, spec.capabilities)
-    for one in series:
-        held_steps(one.length, plan.validation, config)
+    check_held_back([one.length for one in series], plan.validation, config.horizon or 1)
     _check_times(series, plan)
     _check_enough(series, plan.cutoff, plan.validation, config, "/cutoff")
     if plan.snapshots is None:
@@ -157,7 +156,4 @@ def _check_enough(
 
 
 def _left(length: int, validation: Validation, config: ModelConfig) -> int:
-    try:
-        return length - held_steps(length, validation, config)
-    except InvalidRequest:  # it is this long at an early cutoff only; others may be longer
-        return 0
+    return length - held_steps(length, validation, config.horizon or 1)

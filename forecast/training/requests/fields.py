@@ -120,8 +120,19 @@ class TrainingFields(CommonFields):
         SnapshotsFields | None,
         BeforeValidator(_switched, json_schema_input_type=bool | SnapshotsFields | None),
     ] = Field(None, description="A model of each past year too; true for all years there are.")
+    refit: bool | None = Field(
+        None,
+        description="When validation has chosen how long to train, learn all data for as long; by"
+        " default unless promote is never.",
+    )
     promote: Literal["never", "always", "if_better"] = Field(
         "always", description="Whether the new version becomes `current`."
+    )
+    promotion_margin: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="Of `if_better`: by what share MASE and WQL, on average, must be lower.",
     )
     validation_horizons: int | None = Field(
         None, ge=0, le=MAX_HORIZON, description="Older name of `validation.horizons`."
