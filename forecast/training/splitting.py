@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecast.core.cutoff import first_steps
 from forecast.core.errors import InvalidRequest
+from forecast.core.times import to_datetime64
 from forecast.core.types import Series
 from forecast.jobs.plans import Validation
 
@@ -48,7 +48,7 @@ def split(series: Sequence[Series], validation: Validation, horizon: int) -> Spl
     if not held_back and validation.horizons is not None:
         check_held_back([one.length for one in series], validation, horizon)
     return Split(
-        train=tuple(first_steps(one, k) for one, k in zip(series, kept, strict=True)),
+        train=tuple(one.until(k) for one, k in zip(series, kept, strict=True)),
         validation=tuple(one for one, _ in held_back),
         first_validation_steps=tuple(k for _, k in held_back),
         unvalidated=tuple(
@@ -118,21 +118,19 @@ def hold_out_newer(series: Sequence[Series], seen: datetime, horizon: int) -> Ev
     Args:
         seen: up to when the other version has seen data.
     """
-    after = np.datetime64(seen.replace(tzinfo=None), "s")
+    after = to_datetime64(seen)
     before, held_out = [], []
     for one in series:
         origins = _count_origins(one, after, horizon)
-        before.append(first_steps(one, one.length - origins * horizon))
+        before.append(one.until(one.length - origins * horizon))
         held_out += [
-            first_steps(one, one.length - number * horizon).last(_MOST_STEPS)
-            for number in range(origins)
+            one.until(one.length - number * horizon).last(_MOST_STEPS) for number in range(origins)
         ]
     return Evaluation(tuple(before), tuple(one for one in held_out if _is_measurable(one, horizon)))
 
 
 def _count_origins(series: Series, after: np.datetime64, horizon: int) -> int:
-    times = series.past_timestamps
-    newer = 0 if times is None else int((times > after).sum())
+    newer = 0 if series.known_from is None else series.length - series.steps_until(after)
     most = max(horizon, int(series.length * _EVALUATED_SHARE))
     left = series.length - 2 * horizon - 1  # two horizons and a step stay, to learn from
     return max(0, min(min(newer, most, left) // horizon, _MOST_ORIGINS))
