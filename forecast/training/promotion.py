@@ -104,4 +104,6 @@ def _ratio(comparison: Comparison, config: StoreConfig) -> tuple[tuple[str, ...]
 
 
 def _over(new: float, old: float) -> float:
-    return new / old if old > 0 else float(new > 0)
+    if old > 0:
+        return new / old
+    return float("inf") if new > 0 else 1.0

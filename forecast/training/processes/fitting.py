@@ -88,6 +88,8 @@ def fit(call: Call) -> dict[str, Any]:
         checkpoints=_checkpoints(order, model),
         data_reference=order.data_reference,
     )
+    if call.stopping.is_set() and not _is_shared(model):  # others would wait for this one
+        return {}
     comparison = _compared(model, evaluation, order, call) if call.is_first else None
     if order.refit and (parts.validation or evaluation.held_out):
         model = _refitted(model, series, order, call)
@@ -125,6 +127,10 @@ def _parts(
     if not model.chooses_by_validation:
         return evaluation, Split(evaluation.before)
     return evaluation, split(evaluation.before, order.validation, model.training_horizon)
+
+
+def _is_shared(model: BaseTimeSeriesModel) -> bool:
+    return getattr(model.config, "distributed", None) is not None
 
 
 def _checkpoints(order: Order, model: BaseTimeSeriesModel) -> Path | None:

@@ -156,4 +156,5 @@ def _check_enough(
 
 
 def _left(length: int, validation: Validation, config: ModelConfig) -> int:
-    return length - held_steps(length, validation, config.horizon or 1)
+    held = held_steps(length, validation, config.horizon or 1)
+    return 0 if validation.horizons and not held else length - held
