@@ -46,8 +46,8 @@ class Validation(PlanPart):
     """What is held back of each series, to find the best weights by.
 
     Attributes:
-        horizons: the last so many horizons, in place of `share`.
-        share: of the length of each series.
+        horizons: the last so many horizons of the model, in place of `share`.
+        share: of the length of each series, but one horizon at least; 0 for nothing.
     """
 
     horizons: int | None = Field(None, ge=0, le=100_000)

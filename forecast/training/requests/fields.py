@@ -57,9 +57,14 @@ class ValidationFields(WireModel):
     """What is held back of each series, to find the best weights by."""
 
     horizons: int | None = Field(
-        None, ge=0, le=MAX_HORIZON, description="The last so many horizons, in place of `share`."
+        None,
+        ge=0,
+        le=MAX_HORIZON,
+        description="The last so many horizons of the model, in place of `share`.",
     )
-    share: float = Field(0.1, ge=0, le=0.5, description="Share of each series; 0 for none.")
+    share: float = Field(
+        0.1, ge=0, le=0.5, description="Share of each series, but one horizon at least; 0 for none."
+    )
 
 
 class DistributedFields(WireModel):
