@@ -210,7 +210,7 @@ def _in_months(times: Timestamps, freq: Frequency, step: int) -> Placement | Non
     within = (day - times.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
     kind = freq.offset.name.partition("-")[0]
     own = kind[:-2] + "M" + kind[-1]
-    others = ("BME", "BMS", "ME", "MS", int(np.bincount(within).argmax()))
+    others: tuple[DayOfMonth, ...] = ("BME", "BMS", "ME", "MS", int(np.bincount(within).argmax()))
     tried = [_nearest(times, named) for named in others]
     most = sorted(range(len(others)), key=lambda which: -int((tried[which][1] == 0).sum()))
     for named in (own, *(others[which] for which in most)):

@@ -102,13 +102,18 @@ def _check(local: LocalTimes, has_fraction: "np.ndarray[Any, Any]", refusal: Ref
     bad = has_fraction | (local.utc < EARLIEST) | (local.utc >= LATEST)
     if bad.any():
         at = int(bad.argmax())
-        raise refusal(at, f"{local.wall[at]} must be a whole second in the years 1678 to 2261")
+        part = " and a part of a second" if has_fraction[at] else ""
+        raise refusal(
+            at, f"{local.wall[at]}{part} must be a whole second in the years 1678 to 2261"
+        )
 
 
 def _time_of(value: Any) -> datetime | None:
     """Read one value; None where it is no time."""
+    if value is pd.NaT:
+        return None
     if isinstance(value, datetime):
-        return None if value is pd.NaT else value
+        return value
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)
     if type(value) is not str:

@@ -116,6 +116,7 @@ def _metadata(
         kind="version" if request.snapshot is None else "snapshot",
         trained_at=record.finished_at,
         cutoff=fit.cutoff,
+        provenance=fit.provenance,
         metrics=trained.metrics,
         steps=record.length.steps if record.length else None,
         refit=record.refit,

@@ -64,6 +64,7 @@ def windows_of(plan: TrainingPlan, series: Sequence[Series]) -> list[FitRequest]
         refit=plan.refit,
         compare=plan.promote == "if_better",
         source=plan.source,
+        strict=plan.strict,
         processes=plan.processes,
         data_reference=plan.data_reference,
     )

@@ -20,6 +20,7 @@ from forecast.models.base.checks import (
 )
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend, TrainingMode
 from forecast.models.base.metrics import MetricsMixin
+from forecast.models.base.missing import invented
 from forecast.models.base.quantiles import at_levels
 from forecast.models.base.training import (
     OnProgress,
@@ -221,7 +222,10 @@ class BaseTimeSeriesModel(MetricsMixin):
 
     def _prepare(self, series: Series, task: ForecastTask) -> tuple[Series, tuple[str, ...]]:
         usable, warnings = without_unusable(series, self.capabilities)
-        return usable.last(self._steps(task)), warnings
+        used = usable.last(self._steps(task))
+        if not self.capabilities.missing_values:
+            warnings += invented(used.target)
+        return used, warnings
 
     def _finish(
         self, forecast: Forecast, task: ForecastTask, warnings: tuple[str, ...]

@@ -12,7 +12,7 @@ from forecast.core.types import ForecastTask, Series
 from forecast.jobs.plans import Validation
 from forecast.jobs.series_files import read_series
 from forecast.models import MODEL_REGISTRY
-from forecast.models.base.calibration import CALIBRATION_FILE
+from forecast.models.base.conformal import CALIBRATION_FILE
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.saved import WEIGHTS_FOLDER
 from forecast.models.base.training import Progress

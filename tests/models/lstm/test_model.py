@@ -69,6 +69,7 @@ def test_saved_and_loaded_it_forecasts_the_same_from_safetensors_and_json(traine
     files = {file.name for file in (tmp_path / "saved").rglob("*") if file.is_file()}
     assert files == {
         "config.json", "training_metadata.json", "model.safetensors", "features.json",
+        "calibration.json",
     }  # fmt: skip
     loaded = LstmModel.load_model(tmp_path / "saved")
     (one,), (other,) = (each.predict([whole], TASK) for each in (model, loaded))

@@ -11,7 +11,7 @@ from forecast.models.prophet import fitting
 from forecast.models.prophet.model import ProphetModel
 from forecast.models.prophet.spec import ProphetConfig, ProphetOptions
 
-TASK = ForecastTask(6, (0.1, 0.5, 0.9))
+TASK = ForecastTask(6, (0.1, 0.5, 0.9), intervals="native")
 
 
 @pytest.fixture
