@@ -14,7 +14,7 @@ from tests.contract.forecasts import HORIZON, TASK, WEEK, daily
 KINDS = ("past", "future", "static", "categorical")
 EFFECT = 3.0
 LENGTH = 160
-LEARNING = {"max_epochs": None, "learning_rate": 1e-2, "batch_size": 32}
+LEARNING = {"max_epochs": None, "learning_rate": 3e-2, "batch_size": 32}
 
 
 def claims(able: Capabilities, kind: str) -> bool:
@@ -61,7 +61,7 @@ def learned(model: BaseTimeSeriesModel, kind: str, folder: Path) -> BaseTimeSeri
     """Train a copy of a model on series that such a covariate explains."""
     if model.spec.capabilities.trainable:
         mode = TrainingMode.FROM_SCRATCH
-        changes = LEARNING | {"max_steps": 300, "training_mode": mode, "horizon": HORIZON}
+        changes = LEARNING | {"max_steps": 150, "training_mode": mode, "horizon": HORIZON}
         copy = type(model)(model.config.model_copy(update=changes))
     else:
         model.save_model(folder / "made-up")
