@@ -15,6 +15,7 @@ from torch import nn
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
+from forecast.models.base.checks import constant_covariates, left_out
 from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.regression import (
     Decoded,
@@ -81,7 +82,7 @@ class TimesFM20Model(TunedTimesFM):
             mean=heads[None, :, MEAN],
             quantiles=heads.T[None, 1:],
             quantile_levels=tuple(self.network.config.quantiles),
-            warnings=spread_warnings(series),
+            warnings=spread_warnings(series) + left_out(constant_covariates(series)),
         )
 
     def _decode(

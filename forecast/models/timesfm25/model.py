@@ -15,6 +15,7 @@ from torch import nn
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
+from forecast.models.base.checks import constant_covariates, left_out
 from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.regression import (
     Decoded,
@@ -75,7 +76,11 @@ class TimesFM25Model(TunedTimesFM):
                 mean=each[None, :, 0],
                 quantiles=each.T[None, 1:],
                 quantile_levels=DECILES,
-                warnings=_head_warnings(task.horizon, options) + spread_warnings(series),
+                warnings=(
+                    *_head_warnings(task.horizon, options),
+                    *spread_warnings(series),
+                    *left_out(constant_covariates(series)),
+                ),
             )
             for series, each in zip(batch, heads, strict=True)
         ]
