@@ -1,7 +1,7 @@
 """Quantiles of a point forecast from the errors of forecasts of the series' own past."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
