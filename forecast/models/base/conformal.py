@@ -37,7 +37,7 @@ class ConformalCalibration:
     its own. Around a point forecast they are split conformal; added to quantiles of the model
     itself they are conformalised quantile regression (Romano, Patterson & Candès 2019), each
     level one-sided. Windows that overlap are not independent, and the weights were chosen on
-    them: the levels asked of the errors are those of a Student t distribution with as many
+    them: the levels asked of the errors are those of a Student t distribution with about as many
     degrees of freedom as there are disjoint windows. Steps with few errors share those of their
     neighbours, as errors grow with the step. Beyond the last step H learned, offsets grow as
     those of a random walk do, by √(h / H).
@@ -212,8 +212,12 @@ def _relative_errors(batch: WindowBatch, forecast: FloatArray) -> FloatArray:
 
 
 def _inflated(levels: Sequence[float], disjoint: int) -> FloatArray:
-    """Move levels outwards, to those that a Student t with few degrees of freedom asks for."""
-    inflated: FloatArray = special.ndtr(special.stdtrit(disjoint, np.asarray(levels, dtype=float)))
+    """Move levels outwards, to those that a Student t with few degrees of freedom asks for.
+
+    Two degrees stand for the steps and channels of a window, which are not one error either.
+    """
+    asked = special.stdtrit(disjoint + 2, np.asarray(levels, dtype=float))
+    inflated: FloatArray = special.ndtr(np.clip(asked, -8.0, 8.0))  # beyond, a float is 0 or 1
     return inflated
 
 

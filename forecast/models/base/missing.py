@@ -49,6 +49,12 @@ def interpolate(values: FloatArray) -> FloatArray:
     return filled
 
 
+def trailing_gap(target: FloatArray) -> int:
+    """Count the steps at the end [C, T] in which no channel is observed."""
+    observed = np.flatnonzero(~np.isnan(target).all(axis=0))
+    return int(target.shape[1] - 1 - observed.max(initial=-1))
+
+
 def trimmed(values: FloatArray) -> FloatArray:
     """Drop the leading steps [C, T] in which no channel is observed."""
     observed = ~np.isnan(values).all(axis=0)
