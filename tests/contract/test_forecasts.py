@@ -36,11 +36,14 @@ def test_a_forecast_is_right_where_that_can_be_known(request, model, check):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_covariate_of_each_kind_it_claims_moves_the_forecast(model, kind, tmp_path):
+def test_a_covariate_of_each_kind_it_claims_moves_the_forecast(request, model, kind, tmp_path):
     if not claims(model.spec.capabilities, kind):
         pytest.skip("takes no such covariates")
     if model.spec.config.operator_fields:
         pytest.skip("a service decides")
+    is_direct = model.spec.needs_training or claims(model.capabilities, kind)
+    if not is_direct and not request.config.getoption("--slow"):
+        pytest.skip("slow; --slow fine-tunes it first")
     try:
         follows_a_covariate(model, kind, tmp_path)
     except InvalidRequest as refused:
