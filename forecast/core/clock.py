@@ -13,6 +13,10 @@ from forecast.core.calendar import Positions, Timestamps
 
 UTC = "UTC"
 
+_HOUR = 3600
+_DAY = 24 * _HOUR
+_FARTHEST_WEST = 11 * _HOUR  # behind UTC; farther east, clocks are up to 13 hours ahead
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalTimes:
@@ -47,6 +51,19 @@ class LocalTimes:
     def in_utc(self) -> "LocalTimes":
         """Read the same times from a clock in UTC."""
         return LocalTimes(self.utc, np.zeros(len(self.wall), dtype=np.int64))
+
+    def at_midnight(self) -> "LocalTimes | None":
+        """Read days sent in UTC from the clock on which each of them begins, if there is one.
+
+        Many senders write midnight of their own clock in UTC, as 23:00 or 22:00 of the day before.
+        """
+        if self.offsets is None or self.offsets.any():
+            return None
+        time_of_day = (self.wall - self.wall.astype("datetime64[D]")).astype(np.int64)
+        if not time_of_day.any() or np.ptp(time_of_day) not in (0, _HOUR):
+            return None
+        offsets = np.where(time_of_day >= _FARTHEST_WEST, _DAY, 0) - time_of_day
+        return LocalTimes(self.wall + offsets.astype("timedelta64[s]"), offsets)
 
     @property
     def clock(self) -> str | None:

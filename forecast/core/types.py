@@ -204,6 +204,12 @@ class Forecast:
     intervals: Intervals | None = None
     methods: Mapping[str, float] = field(default_factory=dict)
 
+    def after(self, steps: int) -> "Forecast":
+        """Leave out the first `steps` steps."""
+        if steps == 0:
+            return self
+        return replace(self, mean=self.mean[:, steps:], quantiles=self.quantiles[:, :, steps:])
+
     def first(self, horizon: int) -> "Forecast":
         """Keep the first `horizon` steps."""
         if horizon >= self.mean.shape[1]:

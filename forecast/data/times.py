@@ -43,7 +43,12 @@ def read_times(values: Any, pointer: str) -> LocalTimes:
 
 
 def read_time(value: Any, pointer: str) -> tuple[np.datetime64, bool]:
-    """Read one time: datetime64[s], in UTC where it has an offset, and whether it has."""
+    """Read one moment: datetime64[s], in UTC where it has an offset, and whether it has.
+
+    A month or a year is none.
+    """
+    if type(value) is str and _MONTH.fullmatch(value):
+        raise InvalidRequest.field(pointer, f"{excerpt(value)} is not {_SENT_AS}")
     read = read_local(value, pointer)
     return read.utc[0], read.offsets is not None
 
@@ -71,16 +76,20 @@ def times_of(values: list[Any], refusal: Refusal, pointer: str = "") -> LocalTim
         raise refusal(values.index(None), _MISSING)
     if kinds <= {int, float}:
         return _times_of_numbers(values, refusal)
-    found = {value: _time_of(value) for value in set(values)} if kinds <= {str} else None
-    times = list(map(found.__getitem__, values)) if found else list(map(_time_of, values))
-    if None in times:
-        at = times.index(None)
+    if kinds <= {str}:  # a panel has the same times again and again
+        codes, distinct = pd.factorize(np.array(values, dtype=object))
+        return _local(
+            distinct.tolist(), lambda at, why: refusal(int((codes == at).argmax()), why), pointer
+        )[codes]
+    return _local(values, refusal, pointer)
+
+
+def _local(values: list[Any], refusal: Refusal, pointer: str) -> LocalTimes:
+    times = [time for value in values if (time := _time_of(value)) is not None]
+    if len(times) < len(values):
+        at = next(at for at, value in enumerate(values) if _time_of(value) is None)
         is_missing = values[at] == "" or values[at] is pd.NaT
         raise refusal(at, _MISSING if is_missing else f"{excerpt(values[at])} is not {_SENT_AS}")
-    return _local([time for time in times if time is not None], refusal, pointer)
-
-
-def _local(times: list[datetime], refusal: Refusal, pointer: str) -> LocalTimes:
     aware = {time.tzinfo is not None for time in times}
     if len(aware) > 1:
         some = "some timestamps have a UTC offset and some have none; write all alike"

@@ -181,6 +181,58 @@ def test_a_moment_is_shown_as_it_is_read(time):
     assert shown(read_moment(text[:10], "")) == text[:10]
 
 
+# The same request, cut by hand
+
+
+KEPT, HORIZON = 6, 3
+VISITS, PROMO = [float(day * day) for day in range(10)], [float(day % 3) for day in range(10)]
+
+
+def by_native(parameters, rows, known):
+    """Series inline, until a row; what is known ahead goes on until another."""
+    one = {"target": list(range(rows)), "start": DAYS[0], "freq": "D"}
+    one["past_covariates"] = {"visits": VISITS[:rows], "promo": PROMO[:rows]}
+    return {
+        "inputs": [one | {"future_covariates": {"promo": PROMO[rows:known]}}],
+        "parameters": {"horizon": HORIZON} | parameters,
+    }
+
+
+def by_table(parameters, rows, known):
+    sales = [*range(rows), *[None] * (known - rows)]
+    data = {"day": DAYS[:known], "sales": sales, "visits": VISITS[:known], "promo": PROMO[:known]}
+    schema = {"timestamp": "day", "target": "sales"}
+    schema |= {"past_covariates": ["visits"], "future_covariates": ["promo"]}
+    return {"data": data, "schema": schema, "parameters": {"horizon": HORIZON} | parameters}
+
+
+def by_file(parameters, rows, known):
+    roles = {"sales": "target", "visits": "dynamic_numerical", "promo": "dynamic_numerical"}
+    return {
+        "data_source_url_or_path": f"{rows}-{known}.csv",
+        "data_definition": roles,
+        "known_future": ["promo"],
+        "parameters": {"horizon_len": HORIZON, "use_covariates": True} | parameters,
+    }
+
+
+@pytest.mark.parametrize("shape", [by_native, by_table, by_file])
+def test_every_shape_gives_the_series_that_is_cut_by_hand(shape, tmp_path):
+    frame = pd.DataFrame({"date": DAYS, "sales": range(10), "visits": VISITS, "promo": PROMO})
+    frame.to_csv(tmp_path / "10-10.csv", index=False)
+    frame.loc[KEPT:, ["sales", "visits"]] = None
+    frame[: KEPT + HORIZON].to_csv(tmp_path / "6-9.csv", index=False)
+    policy = DataPolicy(data_roots=(tmp_path,))
+    (asked,) = read(shape({"as_of": DAYS[KEPT - 1]}, 10, 10), policy=policy).series
+    (cut,) = read(shape({}, KEPT, KEPT + HORIZON), policy=policy).series
+    assert (asked.start, asked.freq, asked.length) == (cut.start, cut.freq, cut.length)
+    np.testing.assert_array_equal(asked.target, cut.target)
+    for kind in ("past_covariates", "future_covariates"):
+        one, other = getattr(asked, kind), getattr(cut, kind)
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
 # Labels
 
 

@@ -1,10 +1,15 @@
 """Days, weeks and months as their senders date them: what is read, and which steps follow."""
 
+from datetime import UTC, timedelta, timezone
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forecast.core.errors import InvalidRequest
+from forecast.data.times import read_times
 from forecast.data.timestamps import future_texts
 
 
@@ -13,7 +18,12 @@ def stamps(start, periods, freq, zone=None):
     return [time.isoformat() for time in index]
 
 
-def following(series, count=3):
+def in_utc(start, periods, freq, zone):
+    index = pd.date_range(start, periods=periods, freq=freq, tz=zone).tz_convert("UTC")
+    return [f"{time:%Y-%m-%dT%H:%M:%S}Z" for time in index]
+
+
+def following(series, count):
     return list(future_texts(series, count))
 
 
@@ -53,6 +63,22 @@ FOLLOWING = [  # timestamps, the frequency, the steps that follow
         "bh",
         ["2024-05-20T09:00:00+05:30", "2024-05-20T10:00:00+05:30", "2024-05-20T11:00:00+05:30"],
     ),
+    (
+        in_utc("2025-10-13", 21, "D", "Europe/Berlin"),
+        "D",
+        ["2025-11-03T00:00:00+01:00", "2025-11-04T00:00:00+01:00"],
+    ),
+    (
+        in_utc("2025-02-03", 20, "B", "Asia/Tokyo"),
+        "B",
+        ["2025-03-03T00:00:00+09:00", "2025-03-04T00:00:00+09:00"],
+    ),
+    (
+        in_utc("2024-01-01", 12, "MS", "America/New_York"),
+        "MS",
+        ["2025-01-01T00:00:00-05:00", "2025-02-01T00:00:00-05:00"],
+    ),
+    (in_utc("2026-01-01T09:00", 5, "D", "UTC"), "D", ["2026-01-06T09:00:00Z"]),
     (stamps("2022-01-15", 24, pd.DateOffset(months=1)), "MS", ["2024-01-15", "2024-02-15"]),
     (["2012-01-31", "2012-02-29", "2012-04-30", "2012-05-31"], "ME", ["2012-06-30", "2012-07-31"]),
     (["2022-01", "2022-02", "2022-04", "2022-05"], "MS", ["2022-06-01", "2022-07-01"]),
@@ -177,3 +203,47 @@ def test_rows_known_ahead_follow_the_same_odd_days(read):
     assert (series.freq.alias, series.length) == ("BME", 3)
     assert series.future_covariates["x"].tolist() == [4, 5]
     assert "such as 2024-03-28 as 2024-03-29" in request.warnings[0]
+
+
+ANY_DAY = [
+    ("ME", ["2024-01-26", "2024-02-23", "2024-03-29", "2024-05-31"], "ME", ["2024-06-30"]),
+    ("MS", ["2024-01-03", "2024-02-19", "2024-03-22", "2024-05-31"], "MS", ["2024-06-01"]),
+    ("W", ["2024-01-03", "2024-01-09", "2024-01-17", "2024-02-01"], "W-SUN", ["2024-02-11"]),
+    ("W-MON", ["2024-01-03", "2024-01-08", "2024-01-17", "2024-02-01"], "W-MON", ["2024-02-05"]),
+]
+
+
+@pytest.mark.parametrize(("freq", "times", "alias", "expected"), ANY_DAY)
+def test_months_and_weeks_on_any_day_are_read_at_a_frequency_that_is_sent(
+    read, freq, times, alias, expected
+):
+    sent = {"timestamps": times, "target": [1, 2, 3, 4]}
+    with pytest.raises(InvalidRequest, match=r"read with freq ME \(or MS\) and W-SUN"):
+        read({"inputs": [sent], "parameters": {"horizon": 1}})
+    request = read({"inputs": [{**sent, "freq": freq}], "parameters": {"horizon": 1}})
+    (series,) = request.series
+    assert (series.freq.alias, series.length) == (alias, 5)
+    assert following(series, 1) == expected
+    assert "count as the nearest step" in request.warnings[1]
+    twice = {"timestamps": [times[0], *times[:3]], "target": [1, 2, 3, 4], "freq": freq}
+    with pytest.raises(InvalidRequest, match="must increase"):
+        read({"inputs": [twice], "parameters": {"horizon": 1}})
+
+
+OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+MOMENTS = st.datetimes(
+    pd.Timestamp("1700-01-01").to_pydatetime(),
+    pd.Timestamp("2200-01-01").to_pydatetime(),
+    timezones=OFFSETS,
+).map(lambda moment: moment.replace(microsecond=0))
+
+
+@given(st.lists(MOMENTS, min_size=1, max_size=20))
+def test_times_are_the_same_moments_in_utc_and_what_their_clock_showed(moments):
+    local = read_times([moment.isoformat() for moment in moments], "/times")
+    for moment, wall, utc in zip(moments, local.wall, local.utc, strict=True):
+        assert wall == np.datetime64(moment.replace(tzinfo=None), "s")
+        assert utc == np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "s")
+    naive = read_times([moment.replace(tzinfo=None).isoformat() for moment in moments], "/times")
+    np.testing.assert_array_equal(naive.utc, local.wall)
+    assert naive.clock is None

@@ -37,7 +37,7 @@ class ConformalCalibration:
     its own. Around a point forecast they are split conformal; added to quantiles of the model
     itself they are conformalised quantile regression (Romano, Patterson & Candès 2019), each
     level one-sided. Windows that overlap are not independent, and the weights were chosen on
-    them: the levels asked of the errors are those of a Student t distribution with as many
+    them: the levels asked of the errors are those of a Student t distribution with about as many
     degrees of freedom as there are disjoint windows. Steps with few errors share those of their
     neighbours, as errors grow with the step. Beyond the last step H learned, offsets grow as
     those of a random walk do, by √(h / H).
@@ -144,8 +144,8 @@ class ConformalCalibration:
         return offsets
 
     @classmethod
-    def made_up(cls, horizon: int) -> Self:
-        """Make offsets of Gaussian errors of scale 1 at the last step, for a tiny model."""
+    def assumed(cls, horizon: int) -> Self:
+        """Take errors for Gaussian that grow to the scale of the context, where none is known."""
         growth = np.sqrt(np.arange(1, horizon + 1) / horizon)
         return cls(POINT_LEVELS, (_normal(np.array(POINT_LEVELS))[:, None] * growth)[None])
 
@@ -212,8 +212,11 @@ def _relative_errors(batch: WindowBatch, forecast: FloatArray) -> FloatArray:
 
 
 def _inflated(levels: Sequence[float], disjoint: int) -> FloatArray:
-    """Move levels outwards, to those that a Student t with few degrees of freedom asks for."""
-    asked = special.stdtrit(disjoint, np.asarray(levels, dtype=float))
+    """Move levels outwards, to those that a Student t with few degrees of freedom asks for.
+
+    Two degrees stand for the steps and channels of a window, which are not one error either.
+    """
+    asked = special.stdtrit(disjoint + 2, np.asarray(levels, dtype=float))
     inflated: FloatArray = special.ndtr(np.clip(asked, -8.0, 8.0))  # beyond, a float is 0 or 1
     return inflated
 

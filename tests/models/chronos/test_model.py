@@ -56,6 +56,16 @@ def test_missing_values_before_the_first_observed_one_change_nothing(model):
     )
 
 
+def test_missing_values_at_the_end_are_forecast_over(model):
+    series = walk(40)
+    gap = np.full((1, 5), np.nan)
+    gapped = replace(series, target=np.concatenate([series.target, gap], axis=1))
+    (longer,) = model.predict([series], replace(TASK, horizon=TASK.horizon + 5))
+    other, forecast = model.predict([series, gapped], TASK)
+    assert_same(forecast, longer.after(5))
+    assert_same(other, model.predict([series], TASK)[0])
+
+
 def test_nothing_observed_in_the_steps_used_is_refused(model):
     target = walk(60).target.copy()
     target[:, -10:] = np.nan
