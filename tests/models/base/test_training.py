@@ -43,7 +43,7 @@ def test_a_fit_leaves_a_record_of_what_it_saw():
     assert record.mode is TrainingMode.FROM_SCRATCH
     assert before <= record.started_at <= record.finished_at <= datetime.now(UTC)
     assert record.seed == 3
-    assert record.cutoff == datetime(2026, 2, 9)
+    assert record.cutoff == datetime(2026, 2, 9, 23, 59, 59, tzinfo=UTC)
     assert record.item_ids == ("wave 0", "wave 1", "later")
     assert record.num_points == 40 + 40 + 30
     assert record.data_sha256 == data_sha256([*dated, *later])
@@ -87,7 +87,7 @@ def git(root: Path, *arguments: str) -> str:
 def test_a_record_is_written_as_json_and_read_back_equal():
     record = record_of([ONE])
     assert TrainingRecord.model_validate_json(record.model_dump_json()) == record
-    assert json.loads(record.model_dump_json())["cutoff"] == "2026-01-03T00:00:00"
+    assert json.loads(record.model_dump_json())["cutoff"] == "2026-01-03T23:59:59Z"
 
 
 def test_equal_data_has_an_equal_hash_whatever_arrays_it_is_in():
