@@ -1,4 +1,4 @@
-"""What the network sees: seasonal experts, and twelve or so channels of each step.
+"""What the network sees: seasonal experts, and fourteen channels of each step.
 
 Axes: N series, L steps looked back on, H future steps, E experts, P patches.
 """
@@ -91,9 +91,12 @@ def features(values: Floats, seasons: Integers, horizon: int) -> Inputs:
 
     Args:
         values: [N, L] of mean 0 and standard deviation 1, NaN where missing.
-        seasons: [N, 2], two different seasons; 1 for none.
+        seasons: [N, 2], the shorter first; 1 for none. Twice the first stands for no second.
         horizon: future steps, a multiple of PATCH.
     """
+    doubled = np.where(seasons[:, 1] > 1, seasons[:, 1], 2 * seasons[:, 0])
+    doubled = np.where(seasons[:, 0] > 1, doubled, 1)
+    seasons = np.stack([seasons[:, 0], doubled], axis=1)
     known = _known(values.astype(np.float32))
     one, two = (_seasonal(known, seasons[:, number], horizon) for number in range(2))
     errors = _errors(known, one, two)
@@ -254,9 +257,7 @@ def _slope(known: _Known, width: Integers) -> Floats:
     return slope
 
 
-def _experts(
-    known: _Known, one: _Season, two: _Season, seasons: Integers, horizon: int
-) -> Floats:
+def _experts(known: _Known, one: _Season, two: _Season, seasons: Integers, horizon: int) -> Floats:
     """Forecast each future step in simple ways: [N, EXPERTS, H]."""
     last = known.filled[:, -1]
     ahead = np.arange(1, horizon + 1, dtype=np.float32)
@@ -265,9 +266,10 @@ def _experts(
     short = np.minimum(np.maximum(2 * seasons[:, 0], 12), length)
     long_slope = _slope(known, length)
     damped = np.cumsum(0.95**ahead)
-    tiles, profiles = ([s.tile[:, CONTEXT:] for s in (one, two)], [
-        s.profile[:, CONTEXT:] for s in (one, two)
-    ])
+    tiles, profiles = (
+        [s.tile[:, CONTEXT:] for s in (one, two)],
+        [s.profile[:, CONTEXT:] for s in (one, two)],
+    )
     recent = [_recent_miss(known, s, seasons[:, 0]) for s in (one, two)]
     drift = one.change / seasons[:, 0]
     centre = known.latest_mean(20)
@@ -355,8 +357,10 @@ def _scalars(
     count = known.counts[:, -1]
     values = np.where(known.observed, known.values, np.inf)
     at_lowest = (values <= values.min(axis=1, keepdims=True) + 1e-5).sum(axis=1) / count
-    at_highest = (np.where(known.observed, known.values, -np.inf) >= np.nanmax(
-        known.values, axis=1, keepdims=True) - 1e-5).sum(axis=1) / count
+    at_highest = (
+        np.where(known.observed, known.values, -np.inf)
+        >= np.nanmax(known.values, axis=1, keepdims=True) - 1e-5
+    ).sum(axis=1) / count
     change = np.diff(known.filled, axis=1)
     repeats = (np.abs(change) < 1e-6).sum(axis=1) - known.first
     lagged = (change[:, 1:] * change[:, :-1]).sum(axis=1)

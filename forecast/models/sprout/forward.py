@@ -26,7 +26,7 @@ def forward(weights: Weights, inputs: Inputs) -> Floats:
     steps, empty = inputs.steps[:, skipped:], inputs.empty[:, skipped:]
     place = weights["position"][skipped : skipped + steps.shape[1]]
     tokens = steps @ weights["patch"] + place
-    tokens += (inputs.scalars[:, None] @ weights["scalar"])
+    tokens += inputs.scalars[:, None] @ weights["scalar"]
     hidden = ~_visible(empty, history - skipped)
     for number in range(BLOCKS):
         tokens = _block(weights, f"blocks.{number}.", tokens, hidden)

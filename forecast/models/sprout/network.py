@@ -35,8 +35,7 @@ class Block(nn.Module):
         count, patches, width = tokens.shape
         normed = _normed(tokens, self.norm_attention)
         query, key, value = (
-            (normed @ matrix).view(count, patches, HEADS, -1).transpose(1, 2)
-            for matrix in self.mix
+            (normed @ matrix).view(count, patches, HEADS, -1).transpose(1, 2) for matrix in self.mix
         )
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         tokens = tokens + mixed.transpose(1, 2).reshape(count, patches, width) @ self.out
@@ -61,22 +60,27 @@ class SproutNetwork(nn.Module):
     def forward(
         self, steps: Tensor, scalars: Tensor, empty: Tensor, experts: Tensor, spread: Tensor
     ) -> Tensor:
-        """Give quantiles [N, Q, H] of inputs as `features` makes them."""
-        patches = steps.shape[1]
-        tokens = steps @ self.patch + (scalars @ self.scalar)[:, None] + self.position[:patches]
-        visible = visible_patches(empty)
+        """Give quantiles [N, Q, H] of inputs as `features` makes them.
+
+        Patches at the beginning, empty in all series, may be left out.
+        """
+        future = experts.shape[2] // PATCH
+        history = steps.shape[1] - future
+        place = self.position[HISTORY_PATCHES - history : HISTORY_PATCHES + future]
+        tokens = steps @ self.patch + (scalars @ self.scalar)[:, None] + place
+        visible = visible_patches(empty, history)
         for block in self.blocks:
             tokens = block(tokens, visible)
-        future = _normed(tokens[:, HISTORY_PATCHES:], self.norm)
-        said = (future @ self.head + self.bias).view(len(steps), -1, EXPERTS + len(LEVELS))
+        ends = _normed(tokens[:, history:], self.norm)
+        said = (ends @ self.head + self.bias).view(len(steps), -1, EXPERTS + len(LEVELS))
         return quantiles(said.transpose(1, 2), experts, spread[:, None])
 
 
-def visible_patches(empty: Tensor) -> Tensor:
+def visible_patches(empty: Tensor, history: int) -> Tensor:
     """Say what each patch may look at [N, 1, P, P]: the history, and the future before it."""
     patches = empty.shape[1]
     order = torch.arange(patches, device=empty.device)
-    before = (order[None] < HISTORY_PATCHES) | (order[None] <= order[:, None])
+    before = (order[None] < history) | (order[None] <= order[:, None])
     itself = torch.eye(patches, dtype=torch.bool, device=empty.device)
     return ((before & ~empty[:, None]) | itself)[:, None]
 

@@ -72,19 +72,17 @@ class Optimizers:
         )
         self._weights = list(named.values())
 
-    def step(self, loss: Tensor, share: float) -> bool:
+    def step(self, share: float) -> bool:
         """Follow the gradient at `share` of the learning rates, unless it is not finite."""
+        norm = nn.utils.clip_grad_norm_(self._weights, 1.0)
+        is_finite = bool(torch.isfinite(norm))
         for part, rate in zip(self._parts, self._rates, strict=True):
-            part.zero_grad()
             for group in part.param_groups:
                 group["lr"] = rate * share
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self._weights, 1.0)
-        if not torch.isfinite(norm):
-            return False
-        for part in self._parts:
-            part.step()
-        return True
+            if is_finite:
+                part.step()
+            part.zero_grad()
+        return is_finite
 
     def state_dict(self) -> list[Any]:
         return [part.state_dict() for part in self._parts]

@@ -26,11 +26,20 @@ from torch import Tensor
 from forecast.models.sprout.forward import LEVELS
 from forecast.models.sprout.network import SproutNetwork
 from forecast.models.sprout.optimizing import Optimizers
-from forecast.models.sprout.producing import PART, Producer, Rows, cores, packed, producing, unpacked
+from forecast.models.sprout.producing import (
+    PART,
+    Producer,
+    Rows,
+    cores,
+    packed,
+    producing,
+    unpacked,
+)
 from forecast.models.sprout.windows import training_windows
 
 VALIDATION_SEED = 7_777_777
-_VALIDATION_PARTS = 16
+_VALIDATION_PARTS = 8
+_PART_ON_CPU = 64  # windows that are computed together
 _LEAST_UNIT = 0.03  # standard deviations added to the spread that a loss is divided by
 _SOFT_LIMIT = 10.0  # of a window's loss, about which it grows only with the logarithm
 _WARM_UP_STEPS = 200
@@ -63,6 +72,10 @@ class Plan:
     report_every: float
 
 
+Batch = list[list[Tensor]]
+"""Windows on the device, in parts of about equal length; each part is inputs and targets."""
+
+
 class Candidate:
     """One network in training: its optimisers, the average of its weights and the best."""
 
@@ -78,23 +91,28 @@ class Candidate:
         self.steps = 0
         self.skipped = 0
 
-    def learn(self, batch: list[Tensor], share: float) -> Tensor:
+    def learn(self, batch: Batch, share: float) -> Tensor:
         """Take one step, and give the loss before it."""
         warm = min(1.0, (self.steps + 1) / _WARM_UP_STEPS)
-        mean = loss(self.network, batch).mean()
-        if not self.optimizers.step(mean, share * warm):
+        count = sum(len(part[-1]) for part in batch)
+        means = []
+        for part in batch:
+            mean = loss(self.network, part).sum() / count
+            mean.backward()
+            means.append(mean.detach())
+        if not self.optimizers.step(share * warm):
             self.skipped += 1
         self.steps += 1
         kept = min(_AVERAGE, self.steps / (self.steps + 10))
         ours, theirs = list(self.averaged.parameters()), list(self.network.parameters())
         with torch.no_grad():
             torch._foreach_lerp_(ours, theirs, 1 - kept)
-        return mean.detach()
+        return torch.stack(means).sum()
 
-    def validate(self, batches: list[list[Tensor]], out: Path) -> float:
+    def validate(self, kept_back: Batch, out: Path) -> float:
         """Measure the averaged weights on the windows kept back; save them if they are the best."""
         with torch.no_grad():
-            found = float(torch.cat([loss(self.averaged, batch) for batch in batches]).mean())
+            found = float(torch.cat([loss(self.averaged, part) for part in kept_back]).mean())
         if found < self.best:
             self.best = found
             weights = {name: value.cpu() for name, value in self.averaged.state_dict().items()}
@@ -119,9 +137,9 @@ class Candidate:
         self.best, self.steps = state["best"], state["steps"]
 
 
-def loss(network: SproutNetwork, batch: list[Tensor]) -> Tensor:
+def loss(network: SproutNetwork, part: list[Tensor]) -> Tensor:
     """Give each window's pinball loss over the nine deciles, in units of its spread: [N]."""
-    *inputs, targets, weights = batch
+    *inputs, targets, weights = part
     missed = targets[:, None] - network(*inputs)  # [N, Q, H]
     level = torch.tensor(LEVELS, device=missed.device)[None, :, None]
     pinball = torch.maximum(level * missed, (level - 1) * missed).mean(dim=1)
@@ -129,19 +147,23 @@ def loss(network: SproutNetwork, batch: list[Tensor]) -> Tensor:
     return _SOFT_LIMIT * torch.log1p(scaled / _SOFT_LIMIT)
 
 
-def tensors(rows: Rows, device: str) -> list[Tensor]:
+def tensors(rows: Rows, device: str) -> Batch:
     """Bring packed windows to the device, in single precision."""
-    windows = unpacked(rows)
-    moved = []
-    for values in (*windows.inputs, windows.targets, windows.weights):
-        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(device)
-        moved.append(tensor if tensor.dtype == torch.bool else tensor.float())
-    return moved
+    size = _PART_ON_CPU if device == "cpu" else len(rows)
+    return [
+        [
+            torch.from_numpy(
+                np.ascontiguousarray(values, None if values.dtype == bool else np.float32)
+            ).to(device)
+            for values in (*windows.inputs, windows.targets, windows.weights)
+        ]
+        for windows in unpacked(rows).parts(size)
+    ]
 
 
-def batches(producer: Producer, plan: Plan) -> Iterator[list[Tensor]]:
+def batches(producer: Producer, plan: Plan) -> Iterator[Batch]:
     """Give batches on the device, read ahead by a thread."""
-    ready: queue.Queue[list[Tensor]] = queue.Queue(maxsize=4)
+    ready: queue.Queue[Batch] = queue.Queue(maxsize=4)
 
     def read() -> None:
         while True:
@@ -175,7 +197,7 @@ class _Training:
             packed(training_windows(np.random.default_rng((VALIDATION_SEED, part)), PART))
             for part in range(_VALIDATION_PARTS)
         )
-        self._kept_back = [tensors(rows, plan.device) for rows in kept_back]
+        self._kept_back = [part for rows in kept_back for part in tensors(rows, plan.device)]
 
     def run(self, producer: Producer) -> None:
         losses = []

@@ -37,6 +37,4 @@ def standardise(values: Floats) -> Standardised:
         deviation = np.nanstd(apart, axis=1, keepdims=True)
     deviation = np.where(deviation > 0, deviation, 1.0)
     scale = np.where(flat, 0.0, unit * deviation)
-    return Standardised(
-        (apart - mean) / deviation, (median + unit * mean)[:, 0], scale[:, 0]
-    )
+    return Standardised((apart - mean) / deviation, (median + unit * mean)[:, 0], scale[:, 0])

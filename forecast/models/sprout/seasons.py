@@ -7,16 +7,21 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _LONGEST = 384
 _LEAST_CORRELATION = 0.1
 _MARGIN = 0.1  # of correlation, that a shorter season may lack against the best
-_SECOND_MARGIN = 0.03
-_APART = 1.6  # times the first season, from which a second is looked for
+_APART = 1.6  # times the shorter season, that the longer one must measure
+_OFF = 0.15  # of the shorter season, that a peak may lie off its multiple
+_CYCLES = 1.7  # of a season, that must have been seen
 
 
 def found_seasons(values: Floats) -> Integers:
-    """Find up to two seasons in each series; 1 is none.
+    """Find up to two seasons in each series, the shorter first; 1 is none.
+
+    The main one is the shortest about as good as the best. Beside it stands a shorter one
+    that is clear too, or a longer one in what differs from the season before.
 
     Args:
         values: [N, L] standardised, NaN where missing.
@@ -25,30 +30,54 @@ def found_seasons(values: Floats) -> Integers:
         [N, 2] steps in the seasons.
     """
     observed = ~np.isnan(values)
-    correlation = _autocorrelation(_detrended(values, observed), observed)
+    rest = _detrended(values, observed)
+    correlation = _autocorrelation(rest, observed)
+    peaks = _peaks(correlation, observed)
+    heights = np.where(peaks, correlation, -1.0)
+    best = heights.max(axis=1, keepdims=True)
+    main = _shortest(peaks & (heights >= best - _MARGIN))
+    shorter = _shortest(peaks & (heights >= 0.5 * best))
+    has_shorter = (shorter > 1) & (shorter * _APART <= main) & (main % shorter == 0)
+    longer = _longer(rest, observed, main)
+    first = np.where(has_shorter, shorter, main)
+    return np.stack([first, np.where(has_shorter, main, longer)], axis=1)
+
+
+def _longer(rest: Floats, observed: Mask, season: Integers) -> Integers:
+    """Look for a season in the differences of each value from the one a season before."""
+    before = np.arange(rest.shape[1]) - season[:, None]
+    inside = np.maximum(before, 0)
+    both = observed & np.take_along_axis(observed, inside, axis=1) & (before >= 0)
+    change = np.where(both, rest - np.take_along_axis(rest, inside, axis=1), 0)
+    correlation = _autocorrelation(change, both)
     lags = np.arange(correlation.shape[1])
-    rise = correlation - np.minimum.accumulate(correlation, axis=1)
-    steps = values.shape[1] - observed.argmax(axis=1)
+    peaks = _peaks(correlation, both) & (lags >= _APART * season[:, None])
+    times = np.rint(lags / season[:, None])
+    peaks &= np.abs(lags - times * season[:, None]) <= _OFF * season[:, None]
+    heights = np.where(peaks, correlation, -1.0)
+    found = _shortest(peaks & (heights >= heights.max(axis=1, keepdims=True) - _MARGIN))
+    whole = np.rint(found / season).astype(np.int64) * season
+    return np.where((season > 1) & (found > 1), whole, 1)
+
+
+def _peaks(correlation: Floats, observed: Mask) -> Mask:
+    """Mark the lags that stand out: local peaks, well above all that is at shorter lags."""
+    lags = np.arange(correlation.shape[1])
+    seen = observed.shape[1] - observed.argmax(axis=1)
     least = _LEAST_CORRELATION + 1.5 / np.sqrt(observed.sum(axis=1) + 1.0)
     peaks = np.zeros(correlation.shape, dtype=bool)
     inner = correlation[:, 1:-1]
     peaks[:, 1:-1] = (inner > correlation[:, :-2]) & (inner >= correlation[:, 2:])
-    peaks &= (correlation > least[:, None]) & (lags >= 2) & (lags * 1.7 <= steps[:, None])
-    rises = np.where(peaks, rise, 0.0)
-    peaks &= rises > 0.5 * rises.max(axis=1, keepdims=True)
-    first = _shortest_good(correlation, peaks, _MARGIN)
-    later = peaks & (lags >= _APART * first[:, None])
-    second = _shortest_good(correlation, later, _SECOND_MARGIN)
-    return np.stack([first, np.where(first > 1, second, 1)], axis=1)
+    peaks &= (correlation > least[:, None]) & (lags >= 2) & (lags * _CYCLES <= seen[:, None])
+    rises = np.where(peaks, correlation - np.minimum.accumulate(correlation, axis=1), 0.0)
+    return peaks & (rises > 0.5 * rises.max(axis=1, keepdims=True))
 
 
-def _shortest_good(correlation: Floats, peaks: npt.NDArray[np.bool_], margin: float) -> Integers:
-    heights = np.where(peaks, correlation, -1.0)
-    good = peaks & (heights >= heights.max(axis=1, keepdims=True) - margin)
+def _shortest(good: Mask) -> Integers:
     return np.where(good.any(axis=1), good.argmax(axis=1), 1).astype(np.int64)
 
 
-def _detrended(values: Floats, observed: npt.NDArray[np.bool_]) -> Floats:
+def _detrended(values: Floats, observed: Mask) -> Floats:
     """Subtract the least-squares line of the observed steps; 0 where missing."""
     weight = observed.astype(np.float32)
     count = np.maximum(weight.sum(axis=1, keepdims=True), 1)
@@ -59,11 +88,11 @@ def _detrended(values: Floats, observed: npt.NDArray[np.bool_]) -> Floats:
     slope = (filled * apart).sum(axis=1, keepdims=True) / np.maximum(
         (apart**2).sum(axis=1, keepdims=True), 1e-12
     )
-    rest = filled - filled.sum(axis=1, keepdims=True) / count * weight - slope * apart
-    return rest
+    rest: Floats = filled - filled.sum(axis=1, keepdims=True) / count * weight
+    return rest - slope * apart
 
 
-def _autocorrelation(rest: Floats, observed: npt.NDArray[np.bool_]) -> Floats:
+def _autocorrelation(rest: Floats, observed: Mask) -> Floats:
     """Correlate each series with itself, lag by lag, over the pairs that are observed."""
     size = 1 << (rest.shape[1] + _LONGEST).bit_length()
     lags = min(_LONGEST, rest.shape[1] - 1) + 2

@@ -1,16 +1,27 @@
 """Training windows: simulated series, cut, with gaps and hints, as the network's inputs."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from forecast.models.sprout.features import BLOCK, LOOK_BACK, Floats, Inputs, Integers, features
+from forecast.models.sprout.features import (
+    BLOCK,
+    CONTEXT,
+    LOOK_BACK,
+    PATCH,
+    Floats,
+    Inputs,
+    Integers,
+    features,
+)
 from forecast.models.sprout.generator.drawing import Random, log_uniform
 from forecast.models.sprout.generator.simulation import hints, simulate
 from forecast.models.sprout.scaling import standardise
 from forecast.models.sprout.seasons import found_seasons
 
 _FARTHEST = 30.0  # standard deviations that a target may lie away
+_LONGEST_HORIZONS = (16, 32, 48, 64, 96, 128)  # of a batch; few are long, to save time
 
 
 class Windows(NamedTuple):
@@ -24,6 +35,29 @@ class Windows(NamedTuple):
     inputs: Inputs
     targets: Floats
     weights: Floats
+
+    @property
+    def horizon(self) -> int:
+        """The longest horizon asked, in whole patches."""
+        asked = int((self.weights > 0).any(axis=0).sum())
+        return max(PATCH, -(-asked // PATCH) * PATCH)
+
+    def trimmed(self) -> "Windows":
+        """Leave out what is empty in every window: the first patches, and the last steps."""
+        begin, horizon = int(self.inputs.empty.all(axis=0).argmin()), self.horizon
+        end = (CONTEXT + horizon) // PATCH
+        steps, scalars, empty, experts, spread = self.inputs
+        inputs = Inputs(
+            steps[:, begin:end], scalars, empty[:, begin:end], experts[:, :, :horizon], spread
+        )
+        return Windows(inputs, self.targets[:, :horizon], self.weights[:, :horizon])
+
+    def parts(self, size: int) -> Iterator["Windows"]:
+        """Split into batches of windows that are about equally long, each trimmed."""
+        order = np.argsort(self.inputs.empty.sum(axis=1), kind="stable")
+        for rows in np.split(order, range(size, len(order), size)):
+            inputs = Inputs(*(values[rows] for values in self.inputs))
+            yield Windows(inputs, self.targets[rows], self.weights[rows]).trimmed()
 
 
 def training_windows(rng: Random, count: int) -> Windows:
@@ -55,9 +89,9 @@ def _cut_gaps(rng: Random, past: Floats) -> None:
 
 
 def _weights(rng: Random, seen: Integers) -> Floats:
-    """Ask for a horizon between 6 steps and a block, shorter where little is seen."""
-    longest = np.clip(2.0 * seen, 16, BLOCK)
-    horizon = np.floor(log_uniform(rng, np.full(len(seen), 6.0), longest, len(seen)))[:, None]
+    """Ask for a horizon between 4 steps and one drawn for the batch, less where little is seen."""
+    longest = np.clip(2.0 * seen, PATCH, rng.choice(_LONGEST_HORIZONS))
+    horizon = np.ceil(log_uniform(rng, np.full(len(seen), 4.0), longest, len(seen)))[:, None]
     asked = (np.arange(BLOCK) < horizon).astype(np.float64)
     weights: Floats = asked / asked.sum(axis=1, keepdims=True)
     return weights

@@ -27,7 +27,7 @@ def trend(rng: Random, seen: Integers) -> Array:
 
 
 def _line(rng: Random, time: Array) -> Array:
-    return 2 * time
+    return rng.uniform(1, 3, (len(time), 1)) * time
 
 
 def _damped(rng: Random, time: Array) -> Array:
