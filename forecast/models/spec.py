@@ -62,7 +62,8 @@ class ModelSpec:
     Attributes:
         model_id: folder, part of the URL and key of the registry.
         model: `module:Class`, imported on first load.
-        weights: default source, with a pinned revision; None for a model that has none.
+        weights: default source, with a pinned revision; `package:<model_id>` where they are
+            installed with the gateway; None for a model that has none.
         config: what may be set when it is loaded.
         options: what may be set in each request.
         training_backend: whose training it uses, where it can be trained.
@@ -113,10 +114,14 @@ class ModelSpec:
 
     @property
     def is_ready_at_once(self) -> bool:
-        """Whether it forecasts with nothing loaded: no weights, no training, nobody's key."""
-        return (
-            self.weights is None and self.capabilities.zero_shot and not self.config.operator_fields
-        )
+        """Whether it forecasts with nothing fetched: no training, no download, nobody's key."""
+        is_here = self.weights is None or self.has_packaged_weights
+        return is_here and self.capabilities.zero_shot and not self.config.operator_fields
+
+    @property
+    def has_packaged_weights(self) -> bool:
+        """Whether its weights are installed with the gateway; such are trained on no real data."""
+        return self.weights is not None and self.weights.startswith("package:")
 
     @property
     def needs_training(self) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from forecast.models.sprout.features import CONTEXT, EXPERTS, PATCH, Floats, Inputs, Mask
+from forecast.models.sprout.context import CONTEXT, PATCH, Floats, Mask
+from forecast.models.sprout.experts import EXPERTS
+from forecast.models.sprout.features import Inputs
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 BLOCKS = 4
@@ -21,18 +23,16 @@ Weights = Mapping[str, Floats]
 
 def forward(weights: Weights, inputs: Inputs) -> Floats:
     """Give quantiles [N, Q, H] of a batch, in the units of the inputs."""
-    history = CONTEXT // PATCH
-    skipped = int(inputs.empty.all(axis=0).argmin())  # patches that no series has begun in
-    steps, empty = inputs.steps[:, skipped:], inputs.empty[:, skipped:]
-    place = weights["position"][skipped : skipped + steps.shape[1]]
-    tokens = steps @ weights["patch"] + place
+    future = inputs.experts.shape[2] // PATCH
+    history = inputs.steps.shape[1] - future
+    begin = CONTEXT // PATCH - history
+    tokens = inputs.steps @ weights["patch"] + weights["position"][begin:][: history + future]
     tokens += inputs.scalars[:, None] @ weights["scalar"]
-    hidden = ~_visible(empty, history - skipped)
+    hidden = ~_visible(inputs.empty, history)
     for number in range(BLOCKS):
         tokens = _block(weights, f"blocks.{number}.", tokens, hidden)
-    future = _normed(tokens[:, history - skipped :], weights["norm"])
-    said = future @ weights["head"] + weights["bias"]
-    said = said.reshape(len(steps), -1, EXPERTS + len(LEVELS)).transpose(0, 2, 1)
+    said = _normed(tokens[:, history:], weights["norm"]) @ weights["head"] + weights["bias"]
+    said = said.reshape(len(tokens), -1, EXPERTS + len(LEVELS)).transpose(0, 2, 1)
     return _quantiles(said, inputs.experts, inputs.spread[:, None])
 
 

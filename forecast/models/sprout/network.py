@@ -4,14 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forecast.models.sprout.features import (
-    CHANNELS,
-    CONTEXT,
-    EXPERTS,
-    PATCH,
-    SCALARS,
-    SEASONAL_EXPERTS,
-)
+from forecast.models.sprout.context import CONTEXT, PATCH
+from forecast.models.sprout.experts import EXPERTS, SEASONAL_EXPERTS
+from forecast.models.sprout.features import CHANNELS, SCALARS
 from forecast.models.sprout.forward import BLOCKS, EPSILON, FUTURE_PATCHES, HEADS, LEVELS
 
 HISTORY_PATCHES = CONTEXT // PATCH

@@ -12,15 +12,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from forecast.models.sprout.features import (
-    BLOCK,
-    CHANNELS,
-    CONTEXT,
-    EXPERTS,
-    PATCH,
-    SCALARS,
-    Inputs,
-)
+from forecast.models.sprout.context import BLOCK, CONTEXT, PATCH
+from forecast.models.sprout.experts import EXPERTS
+from forecast.models.sprout.features import CHANNELS, SCALARS, Inputs
 from forecast.models.sprout.windows import Windows, training_windows
 
 PART = 256  # windows that a process makes at a time

@@ -1,12 +1,11 @@
 """Standardisation in float64, before anything is rounded to float32."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
+from forecast.models.sprout.context import Floats
 
 _FLAT = 1e-12  # of the largest deviation or size, below which a spread is rounding
 

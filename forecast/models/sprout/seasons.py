@@ -1,13 +1,8 @@
 """Seasons found in the data, by autocorrelation with a mask for what is missing."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
-Integers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from forecast.models.sprout.context import Floats, Integers, Mask
 
 _LONGEST = 384
 _LEAST_CORRELATION = 0.1
@@ -83,7 +78,7 @@ def _detrended(values: Floats, observed: Mask) -> Floats:
     count = np.maximum(weight.sum(axis=1, keepdims=True), 1)
     filled = np.where(observed, values, 0).astype(np.float32)
     time = np.linspace(-1, 1, values.shape[1], dtype=np.float32)
-    centre = (weight @ time)[:, None] / count
+    centre = (weight * time).sum(axis=1, keepdims=True) / count
     apart = (time - centre) * weight
     slope = (filled * apart).sum(axis=1, keepdims=True) / np.maximum(
         (apart**2).sum(axis=1, keepdims=True), 1e-12

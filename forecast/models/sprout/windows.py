@@ -5,16 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecast.models.sprout.features import (
-    BLOCK,
-    CONTEXT,
-    LOOK_BACK,
-    PATCH,
-    Floats,
-    Inputs,
-    Integers,
-    features,
-)
+from forecast.models.sprout.context import BLOCK, CONTEXT, LOOK_BACK, PATCH, Floats, Integers
+from forecast.models.sprout.features import Inputs, features
 from forecast.models.sprout.generator.drawing import Random, log_uniform
 from forecast.models.sprout.generator.simulation import hints, simulate
 from forecast.models.sprout.scaling import standardise

@@ -1,0 +1,101 @@
+"""Simple forecasts, which the network weighs, and how wrong they were in the past."""
+
+import numpy as np
+
+from forecast.models.sprout.context import CONTEXT, Context, Floats, Integers, Mask
+from forecast.models.sprout.seasonal import Season
+
+EXPERTS = 16
+SEASONAL_EXPERTS = (4, 5, 6, 7, 10, 12, 13, 14)
+_FARTHEST = 15.0  # standard deviations that an expert may go
+
+
+def in_sample_errors(context: Context, one: Season, two: Season) -> Floats:
+    """Average the in-sample errors of naive, tiles and profiles: [N, 5]."""
+    recent = slice(context.values.shape[1] - CONTEXT, None)
+    actual = np.where(context.observed, context.values, 0)[:, recent]
+    previous = context.filled[:, recent.start - 1 : -1]
+    begun = np.arange(CONTEXT) + recent.start > context.first[:, None]
+    usable = context.observed[:, recent] & begun
+    naive = _mean_error(actual - previous, usable)
+    columns = [np.where(usable.any(axis=1), naive, 1.0)]
+    for season in (one, two):
+        whole = usable & season.whole[:, :CONTEXT]
+        for forecast in (season.tile, season.profile):
+            error = _mean_error(actual - forecast[:, :CONTEXT], whole)
+            enough = whole.sum(axis=1) >= 3
+            columns.append(np.where(enough, error, columns[0]))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _mean_error(difference: Floats, usable: Mask) -> Floats:
+    error: Floats = (np.abs(difference) * usable).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
+    return error
+
+
+def slope(context: Context, width: Integers) -> Floats:
+    """Fit a line to the observed values of the last `width` steps [N]: its slope [N]."""
+    length = context.values.shape[1]
+    back = np.arange(length, dtype=np.float32) - (length - 1)
+    weight = (context.observed & (back > -width[:, None])).astype(np.float32)
+    count = np.maximum(weight.sum(axis=1), 1)
+    centre = (weight * back).sum(axis=1) / count
+    apart = (back - centre[:, None]) * weight
+    power = (apart**2).sum(axis=1)
+    product = (apart * np.where(context.observed, context.values, 0)).sum(axis=1)
+    slope: Floats = np.where(power > 0, product / np.maximum(power, 1e-6), 0)
+    return slope
+
+
+def expert_forecasts(
+    context: Context, one: Season, two: Season, seasons: Integers, horizon: int
+) -> Floats:
+    """Forecast each future step in simple ways: [N, EXPERTS, H]."""
+    last = context.filled[:, -1]
+    ahead = np.arange(1, horizon + 1, dtype=np.float32)
+    flat = np.ones(horizon, dtype=np.float32)
+    length = context.values.shape[1] - context.first
+    short = np.minimum(np.maximum(2 * seasons[:, 0], 12), length)
+    long_slope = slope(context, length)
+    damped = np.cumsum(0.95**ahead)
+    tiles, profiles = (
+        [s.tile[:, CONTEXT:] for s in (one, two)],
+        [s.profile[:, CONTEXT:] for s in (one, two)],
+    )
+    recent = [_recent_miss(context, s, seasons[:, 0]) for s in (one, two)]
+    drift = one.change / seasons[:, 0]
+    centre = context.latest_mean(20)
+    level = np.where(seasons[:, 0] > 1, one.level, centre)
+    experts = [
+        last[:, None] * flat,
+        context.latest_mean(5)[:, None] * flat,
+        centre[:, None] * flat,
+        context.latest_mean(context.values.shape[1])[:, None] * flat,
+        *tiles,
+        *profiles,
+        last[:, None] + long_slope[:, None] * ahead,
+        last[:, None] + slope(context, short)[:, None] * damped,
+        tiles[0] + one.change[:, None] * one.ahead,
+        level[:, None]
+        + one.change[:, None] * one.ahead
+        + (tiles[0] - level[:, None]) * one.swing[:, None] ** np.minimum(one.ahead, 2),
+        profiles[0] + drift[:, None] * (ahead + (seasons[:, :1] - 1) / 2),
+        profiles[1] + recent[1][1][:, None],
+        tiles[1] + recent[1][0][:, None],
+        profiles[0] + long_slope[:, None] * (ahead + (seasons[:, :1] - 1) / 2),
+    ]
+    return np.clip(np.stack(experts, axis=1), -_FARTHEST, _FARTHEST).astype(np.float32)
+
+
+def _recent_miss(context: Context, season: Season, width: Integers) -> tuple[Floats, Floats]:
+    """Average what tile and profile have missed over the last `width` steps."""
+    recent = slice(context.values.shape[1] - CONTEXT, None)
+    weight = context.observed[:, recent] & season.whole[:, :CONTEXT]
+    weight &= np.arange(CONTEXT) >= CONTEXT - np.maximum(width, 3)[:, None]
+    actual = np.where(context.observed, context.values, 0)[:, recent]
+    count = np.maximum(weight.sum(axis=1), 1)
+    tile, profile = (
+        ((actual - forecast[:, :CONTEXT]) * weight).sum(axis=1) / count
+        for forecast in (season.tile, season.profile)
+    )
+    return tile, profile
