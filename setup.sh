@@ -31,7 +31,8 @@ usage: ./setup.sh VERB [forecast] [options]
   run-venv forecast all     both
   init forecast             set up .venv and start nothing
   env NAME                  set up .venv-NAME as well, for models with an environment of their own
-  test [pytest arguments]   set up the same way with the test tools, then check and test
+  test [pytest arguments]   set up the same way with the test tools, then check and test;
+                            --slow tries everything, which takes an hour and not minutes
   demo                      forecast a sample series with every model that needs no download
   stop forecast             stop the gateway that run-venv or demo started
   run-docker forecast [models]
@@ -125,6 +126,15 @@ set_up_environment() { # NAME: what requirements/NAME.txt adds to .venv
   echo "Installing into .venv-$1 (details: $log)"
   "$VENV/bin/python" scripts/environment "$1" >"$log" 2>&1 || explain_pip "$log"
   echo "$now" >"$stamp"
+}
+
+set_up_environments() { # all at once: each waits for its downloads most of the time
+  local name pids=()
+  for name in $(environments); do
+    set_up_environment "$name" &
+    pids+=($!)
+  done
+  for name in ${pids[@]+"${pids[@]}"}; do wait "$name" || exit 1; done
 }
 
 environments() { # one name a line
@@ -316,9 +326,9 @@ run_venv() {
 }
 
 run_tests() {
-  local status=0 name
+  local status=0
   set_up test
-  for name in $(environments); do set_up_environment "$name"; done
+  if [ $# -eq 0 ] || [ "$*" = --slow ]; then set_up_environments; fi
   scripts/check || status=1
   SETUP_DONE=1 scripts/test "$@" || status=$?
   exit "$status"

@@ -18,7 +18,7 @@ from forecast.api.events import EventStreams
 from forecast.api.forecast_routes import forecast_router
 from forecast.api.health import ReadyCheck, health_router
 from forecast.api.job_routes import job_router
-from forecast.api.middleware import BodyLimit, DrainGate, Edge, Lifecycle
+from forecast.api.middleware import BodyLimit, DrainGate, Edge, Lifecycle, Unpack
 from forecast.api.model_routes import router_of
 from forecast.api.model_switch import ModelSwitch
 from forecast.api.openapi_document import openapi_document
@@ -171,6 +171,7 @@ def _middleware(options: ApiOptions, lifecycle: Lifecycle) -> list[Middleware]:
     stack.append(Middleware(DrainGate, lifecycle=lifecycle))
     stack.append(Middleware(KeyGate, keys=options.api_keys))
     stack.append(Middleware(BodyLimit, max_bytes=options.max_body_bytes))
+    stack.append(Middleware(Unpack, max_bytes=options.max_body_bytes))
     return stack
 
 

@@ -10,11 +10,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forecast.api.problems import CLIENT_GONE, Problem, problem_of, problem_of_bug
-from forecast.core.errors import Draining, ForecastError, TooLarge
+from forecast.core.errors import Draining, ForecastError, TooLarge, UnsupportedFormat
+from forecast.data.compression import Gunzip
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("forecast.access")
 
+_ENCODING_HEADERS = (b"content-encoding", b"content-length")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -158,6 +160,38 @@ class BodyLimit:
 
     def _error(self) -> TooLarge:
         return TooLarge(f"the body is over the limit of {self._max_bytes} bytes; send fewer series")
+
+
+class Unpack:
+    """Unpacks a gzip body as it streams in, to at most `max_bytes`; refuses other encodings."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        encoding = _header(scope, b"content-encoding") if scope["type"] == "http" else b""
+        encoding = encoding.strip().lower()
+        if encoding in (b"", b"identity"):
+            await self._app(scope, receive, send)
+            return
+        if encoding not in (b"gzip", b"x-gzip"):
+            raise UnsupportedFormat(
+                f"a body with Content-Encoding {encoding.decode('latin-1')!r} is not read; send it"
+                " with gzip, or without an encoding"
+            )
+        stream = Gunzip(self._max_bytes)
+
+        async def plain() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                message = {**message, "body": stream.feed(message.get("body", b""))}
+                if not message.get("more_body", False):
+                    stream.finish()
+            return message
+
+        headers = [(k, v) for k, v in scope["headers"] if k not in _ENCODING_HEADERS]
+        await self._app({**scope, "headers": headers}, plain, send)
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Grids of time whose steps are not equally long: business days, months, quarters, years."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,28 +10,44 @@ from forecast.core.errors import InvalidRequest
 
 Timestamps = npt.NDArray[np.datetime64]
 Positions = npt.NDArray[np.int64]
+DayOfMonth = Literal["MS", "ME", "BMS", "BME"] | int
+"""First, last, first business or last business day of a month, or so many days after the first."""
 
 _DAY = np.timedelta64(86_400, "s")
-_MONTH_STARTS = {"MS": 1, "QS": 3, "YS": 12}  # in months: numpy counts them
-_MONTH_ENDS = {"ME": 1, "QE": 3, "YE": 12}
+_UNITS = {"M": 1, "Q": 3, "Y": 12}  # in months
 _PER_YEAR = {"S": 24, "M": 12, "Q": 4, "Y": 1}
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_OPEN_HOURS = 8  # of pandas' business hours, from 9 to 17
 
 
 def calendar_timestamps(offset: Any, first: np.datetime64, steps: Positions) -> Timestamps:
     """Find the timestamps `steps` after `first` where steps are not equally long."""
+    day = first.astype("datetime64[D]")
     if _counts_business_days(offset, first):
-        day = first.astype("datetime64[D]")
         days = np.busday_offset(day, steps * offset.n)
         times: Timestamps = days.astype("datetime64[s]") + (first - day)
         return times
-    if months := _months(offset, first):
-        month = first.astype("datetime64[M]")
-        ends = 0 if _is_first_day(first) else 1
-        starts: Timestamps = (month + (steps * months + ends)).astype("datetime64[s]")
-        return starts - ends * _DAY
+    if months := step_in_months(offset):
+        months_after = first.astype("datetime64[M]") + steps * months
+        return days_of(months_after, _day_counted(offset, first)) + (first - day)
     return _walked(offset, first, steps)
+
+
+def days_of(months: Timestamps, day: DayOfMonth) -> Timestamps:
+    """Name a day of each month [n]: datetime64[s]; the 31st is the last day of a shorter month."""
+    first = months.astype("datetime64[D]")
+    last = (months.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
+    if day == "BMS":
+        found = np.busday_offset(first, 0, roll="forward")
+    elif day == "BME":
+        found = np.busday_offset(last, 0, roll="backward")
+    elif day == "ME":
+        found = last
+    else:
+        found = first if day == "MS" else np.minimum(first + day, last)
+    days: Timestamps = found.astype("datetime64[s]")
+    return days
 
 
 def _walked(offset: Any, first: np.datetime64, steps: Positions) -> Timestamps:
@@ -64,7 +80,7 @@ def steps_between(offset: Any, first: np.datetime64, times: Timestamps) -> Posit
     if _counts_business_days(offset, first):
         days = np.busday_count(first.astype("datetime64[D]"), times.astype("datetime64[D]"))
         return np.asarray(days // offset.n, dtype=np.int64)
-    if months := _months(offset, first):
+    if months := step_in_months(offset):
         passed = times.astype("datetime64[M]") - first.astype("datetime64[M]")
         return np.asarray(passed.astype(np.int64) // months, dtype=np.int64)
     return None
@@ -74,53 +90,63 @@ def _counts_business_days(offset: Any, first: np.datetime64) -> bool:
     return offset.name == "B" and bool(np.is_busday(first.astype("datetime64[D]")))
 
 
-def _months(offset: Any, first: np.datetime64) -> int | None:
-    """Months in a step where numpy can count them from `first` on, else None."""
-    if first != first.astype("datetime64[D]"):
-        return None
+def step_in_months(offset: Any) -> int | None:
+    """Count the months in a step of whole months, quarters or years; None for other steps."""
     kind = offset.name.partition("-")[0]
-    if _is_first_day(first):
-        unit = _MONTH_STARTS.get(kind)
-    else:
-        unit = _MONTH_ENDS.get(kind) if _is_last_day(first) else None
+    unit = _UNITS.get(kind.removeprefix("B")[:1]) if kind[-1:] in ("S", "E") else None
     return int(offset.n) * unit if unit else None
 
 
-def _is_first_day(time: np.datetime64) -> bool:
+def _day_counted(offset: Any, first: np.datetime64) -> DayOfMonth:
+    """Tell which day of its month each step is: that of the alias, where the first step is one."""
+    kind = offset.name.partition("-")[0]
+    named: DayOfMonth = ("B" if kind[0] == "B" else "") + "M" + kind[-1]  # type: ignore[assignment]
+    month = first.astype("datetime64[M]")
+    day = first.astype("datetime64[D]")
+    if days_of(month, named) == day.astype("datetime64[s]"):
+        return named
+    return int((day - month.astype("datetime64[D]")).astype(int))
+
+
+def is_first_day(time: np.datetime64) -> bool:
     return bool(time.astype("datetime64[D]") == time.astype("datetime64[M]"))
 
 
-def _is_last_day(time: np.datetime64) -> bool:
-    return _is_first_day(time + _DAY)
+def is_last_day(time: np.datetime64) -> bool:
+    return is_first_day(time + _DAY)
 
 
 def anchored(offset: Any, start: np.datetime64) -> str:
-    """Name the weekday or month that a series counts from, which an alias may leave open."""
+    """Name the weekday or month that a series counts from, which an alias may leave open.
+
+    Months that begin on another day than the alias names are written as starts of months.
+    """
     kind = offset.name.partition("-")[0]
     number = str(offset.n) if offset.n > 1 else ""
     if kind == "W":
         return f"{number}{weekly(start)}"
-    if kind in _MONTH_ENDS and _is_first_day(start):
-        kind = kind[0] + "S"
-    elif not (_is_first_day(start) if kind in _MONTH_STARTS else _is_last_day(start)):
+    if kind[:1] == "B" or step_in_months(offset) is None:
         return str(offset.freqstr)
-    if kind in {"MS", "ME"}:
-        return f"{number}{kind}"
-    if kind in {"QS", "QE", "YS", "YE"}:
-        return f"{number}{kind}-{month_name(start)}"
-    return str(offset.freqstr)
+    if not (kind[-1] == "E" and is_last_day(start)):
+        kind = f"{kind[0]}S"
+    return number + monthly(kind, start)
 
 
 def weekly(start: np.datetime64) -> str:
     return f"W-{_WEEKDAYS[pd.Timestamp(start).weekday()]}"
 
 
-def month_name(start: np.datetime64) -> str:
-    return _MONTHS[int(start.astype("datetime64[M]").astype(int)) % 12]
+def monthly(kind: str, start: np.datetime64) -> str:
+    """Write `MS`, `BQE` or the like, with the month that quarters and years count from."""
+    if "M" in kind:
+        return kind
+    return f"{kind}-{_MONTHS[int(start.astype('datetime64[M]').astype(int)) % 12]}"
 
 
 def steps_per_season(kind: str) -> int:
     """Steps of one of pandas' calendars in its usual season."""
+    if kind in {"bh", "cbh"}:
+        return _OPEN_HOURS
     if kind in {"B", "C"}:
         return 5
     if kind in {"WOM", "LWOM"}:

@@ -11,11 +11,10 @@ from forecast.core.calendar import (
     Positions,
     anchored,
     calendar_timestamps,
-    month_name,
+    step_in_months,
     steps_between,
     steps_per_season,
     walked_grid,
-    weekly,
 )
 from forecast.core.calendar import Timestamps as Timestamps  # part of this module's types too
 from forecast.core.errors import InvalidRequest
@@ -28,7 +27,10 @@ _DAY = 86_400
 _LONGEST_STEP = 100 * 366 * _DAY
 _MOST_MONTHS = 100 * 12
 _OLD_ALIASES = {"H": "h", "T": "min", "S": "s", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE"}
-_FEWEST_TO_INFER = 3
+_LOWER_CASE = {"d": "D", "w": "W", "b": "B", "q": "QE", "y": "YE"}
+_BUSINESS_HOURS = {"bh", "cbh"}
+_PLAIN_MONTHS = {1, 2, 3, 4, 6}
+_PLAIN_MINUTES = {5, 10, 15, 20, 30}
 _MOST_GAPS = 4  # for each timestamp, on a grid that has to be walked
 
 
@@ -52,32 +54,12 @@ class Frequency:
         """
         return _parse(alias)
 
-    @classmethod
-    def infer(cls, timestamps: Timestamps) -> "Frequency":
-        """Find the frequency of increasing timestamps [T] that may have gaps.
-
-        Raises:
-            InvalidRequest: fewer than 3 timestamps, or no regular step explains them.
-        """
-        if len(timestamps) < _FEWEST_TO_INFER:
-            raise InvalidRequest("freq cannot be inferred from fewer than 3 timestamps; send freq")
-        steps = np.diff(timestamps.astype("datetime64[s]")).astype(np.int64)
-        smallest = int(steps.min())
-        if smallest <= 7 * _DAY and (steps == smallest).all():
-            return _parse(_even_alias(smallest, timestamps[0]))
-        index = pd.DatetimeIndex(timestamps)
-        if inferred := pd.infer_freq(index):
-            return _parse(inferred)
-        for alias in _gap_candidates(index, smallest):
-            if (_parse(alias).position(timestamps[0], timestamps) >= 0).all():
-                return _parse(alias)
-        raise InvalidRequest("timestamps follow no regular step; send freq, or fix the timestamps")
-
     def at(self, start: np.datetime64) -> "Frequency":
         """Fit the frequency to the first timestamp of a series.
 
         Ends of months (`ME`, `QE`, `YE`) with a start on the first day of a month mean starts
-        of months; quarters and years count from the month of the start.
+        of months. On another day steps keep that day of the month, or the last of a month that
+        is shorter. Quarters and years count from the month of the start.
 
         Raises:
             InvalidRequest: the start is not a timestamp of this frequency.
@@ -85,13 +67,20 @@ class Frequency:
         if _offset(self.alias).name in _SECONDS:
             return self
         fitted = anchored(_offset(self.alias), start)
-        if not _offset(fitted).is_on_offset(pd.Timestamp(start)):
-            following = _offset(fitted).rollforward(pd.Timestamp(start))
+        offset = _offset(fitted)
+        keeps_its_day = step_in_months(offset) is not None and offset.name[:1] != "B"
+        if not (keeps_its_day or offset.is_on_offset(pd.Timestamp(start))):
+            following = offset.rollforward(pd.Timestamp(start))
             raise InvalidRequest(
                 f"{start} is not a timestamp of freq {self.alias}; the next one is"
                 f" {following.date()}"
             )
         return _parse(fitted)
+
+    @property
+    def offset(self) -> Any:
+        """The offset of pandas that the alias names."""
+        return _offset(self.alias)
 
     @property
     def season_length(self) -> int:
@@ -112,8 +101,17 @@ class Frequency:
     @property
     def has_time(self) -> bool:
         """Whether a timestamp of this frequency needs its time of day."""
+        return self.is_elapsed or _offset(self.alias).name in _BUSINESS_HOURS
+
+    @property
+    def is_elapsed(self) -> bool:
+        """Whether steps are a fixed time below a day, whatever a local clock shows."""
         seconds = _seconds(self.alias)
         return seconds is not None and seconds % _DAY != 0
+
+    def begins(self, start: np.datetime64) -> bool:
+        """Whether a time is a step of this very alias, with its weekday or month."""
+        return bool(self.offset.is_on_offset(pd.Timestamp(start)))
 
     def timestamps(self, start: np.datetime64, count: int, *, skip: int = 0) -> Timestamps:
         """List `count` timestamps, `skip` steps after `start`: [count], datetime64[s].
@@ -172,7 +170,21 @@ def _parse(alias: str) -> Frequency:
 def _modern(alias: str) -> str:
     digits = alias[: len(alias) - len(alias.lstrip("0123456789"))]
     unit, dash, anchor = alias[len(digits) :].partition("-")
-    return digits + _OLD_ALIASES.get(unit, unit) + dash + anchor
+    _check_minutes(digits, unit)
+    if unit == "m":
+        return f"{digits}min"
+    return digits + _OLD_ALIASES.get(unit, _LOWER_CASE.get(unit, unit)) + dash + anchor
+
+
+def _check_minutes(digits: str, unit: str) -> None:
+    """Refuse what may mean minutes or months."""
+    count = int(digits or 1)
+    is_odd = unit == "M" and count not in _PLAIN_MONTHS and count % 12
+    if is_odd or (unit == "m" and count not in _PLAIN_MINUTES):
+        raise InvalidRequest(
+            f"freq {digits + unit!r} may mean minutes or months; send {digits}min for minutes,"
+            f" {digits}MS or {digits}ME for starts or ends of months"
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -188,29 +200,3 @@ def _seconds(alias: str) -> int | None:
         return int(offset.n) * 7 * _DAY
     unit = _SECONDS.get(offset.name)
     return int(offset.n) * unit if unit else None
-
-
-def _even_alias(seconds: int, first: np.datetime64) -> str:
-    """Write an even step in its largest unit."""
-    if seconds == 7 * _DAY:
-        return weekly(first)
-    for unit in ("D", "h", "min"):
-        if seconds % _SECONDS[unit] == 0:
-            return f"{seconds // _SECONDS[unit]}{unit}"
-    return f"{seconds}s"
-
-
-def _gap_candidates(index: pd.DatetimeIndex, smallest: int) -> list[str]:
-    """Frequencies that gaps may have hidden, the longest step first."""
-    if smallest <= 0:
-        return []
-    even = _even_alias(smallest, index.values[0])
-    if smallest < 28 * _DAY:
-        weekdays = smallest == _DAY and not (index.dayofweek >= 5).any()
-        return ["B", even] if weekdays else [even]
-    month = month_name(index.values[0])
-    if index.is_month_start.all():
-        return [f"YS-{month}", f"QS-{month}", "MS"]
-    if index.is_month_end.all():
-        return [f"YE-{month}", f"QE-{month}", "ME"]
-    return [even]

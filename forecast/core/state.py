@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from forecast.core.times import to_utc
+
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: Sequence[Migration] = ()
 """The first makes format 2 of format 1, the second format 3 of format 2, and so on."""
@@ -37,16 +39,11 @@ def migrated(
     return document
 
 
-def in_utc(moment: datetime) -> datetime:
-    """Give a moment in UTC; one without an offset is in UTC already."""
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _finite(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-Moment = Annotated[datetime, AfterValidator(in_utc)]
+Moment = Annotated[datetime, AfterValidator(to_utc)]
 Metrics = Annotated[dict[str, float], AfterValidator(_finite)]
 
 

@@ -10,7 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from forecast.core.clock import utc_of
+from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
+from forecast.core.labels import Label, known_from
 
 FloatArray = npt.NDArray[np.floating[Any]]
 CovariateArray = npt.NDArray[Any]  # float64, or fixed-width strings for a categorical one
@@ -31,7 +34,9 @@ class Series:
         past_covariates: name → [T].
         future_covariates: name → [H]; each name stands in `past_covariates` too.
         static_covariates: name → number or category.
-        is_utc: the caller's timestamps had an offset; `start` is in UTC.
+        clock: the clock that the times are read from (`UTC`, an offset such as `+09:00`, a
+            zone such as `Europe/Berlin`); None where the caller's times had no offset.
+        label: what a timestamp says of its period; None for what is usual at the frequency.
     """
 
     target: FloatArray
@@ -42,7 +47,8 @@ class Series:
     past_covariates: Mapping[str, CovariateArray] = field(default_factory=dict)
     future_covariates: Mapping[str, CovariateArray] = field(default_factory=dict)
     static_covariates: Mapping[str, float | str] = field(default_factory=dict)
-    is_utc: bool = False
+    clock: str | None = None
+    label: Label | None = None
 
     @property
     def length(self) -> int:
@@ -69,6 +75,56 @@ class Series:
         if self.start is None or self.freq is None:
             return None
         return self.freq.timestamps(self.start, horizon, skip=self.length)
+
+    @property
+    def known_from(self) -> Timestamps | None:
+        """When, in UTC, each of the T steps is known; None where time is not known.
+
+        That is when its period is over on the clock of the series.
+        """
+        times = self.past_timestamps
+        if times is None or self.freq is None:
+            return None
+        return utc_of(known_from(times, self.freq, self.label), self.clock)
+
+    def steps_until(self, moment: np.datetime64) -> int:
+        """Count the steps that are known at a moment.
+
+        Raises:
+            InvalidRequest: the series does not say when its steps are.
+        """
+        known = self.known_from
+        if known is None:
+            raise InvalidRequest(
+                f"{self.item_id!r} has no times, so nothing can be cut at"
+                f" {moment.astype('datetime64[D]')}; send start and freq, or timestamps"
+            )
+        return int(np.searchsorted(known, moment.astype("datetime64[s]"), side="right"))
+
+    def until(self, end: int | np.datetime64, horizon: int = 0) -> "Series":
+        """Keep what was known at a moment, or the first steps: the one place that cuts in time.
+
+        What is left, which may be nothing, holds no value of a later step.
+
+        Args:
+            end: a moment, or a number of steps.
+            horizon: steps after the end for which covariates known ahead are kept, to forecast
+                with; 0, for training, keeps their names and none of their values.
+
+        Raises:
+            InvalidRequest: a moment is given, and the series does not say when its steps are.
+        """
+        steps = self.steps_until(end) if isinstance(end, np.datetime64) else end
+        past = self.past_covariates
+        return replace(
+            self,
+            target=self.target[:, :steps],
+            past_covariates={name: values[:steps] for name, values in past.items()},
+            future_covariates={
+                name: np.concatenate([past[name][steps:], values])[:horizon]
+                for name, values in self.future_covariates.items()
+            },
+        )
 
     def last(self, steps: int) -> "Series":
         """Keep the last `steps` steps; the future is untouched."""

@@ -9,13 +9,13 @@ from forecast.core.errors import InvalidRequest
 from forecast.core.types import CovariateArray, FloatArray
 from forecast.data.validation import excerpt, member
 
-_NUMBERS = frozenset({int, float})
-_NUMBERS_OR_NULL = frozenset({int, float, NoneType})
+_NUMBERS = frozenset({int, float, bool})
+_NUMBERS_OR_NULL = _NUMBERS | {NoneType}
 LONGEST_CATEGORY = 256
 
 
 def number_array(values: Any, pointer: str) -> FloatArray:
-    """Make an array of a list of numbers; null becomes NaN. [T] float64.
+    """Make an array of a list of numbers; null becomes NaN, booleans 1 and 0. [T] float64.
 
     Raises:
         InvalidRequest: not a list, or something in it is not a finite number.
@@ -41,7 +41,7 @@ def _not_a_number(values: list[Any], pointer: str) -> InvalidRequest:
 
 
 def covariate_array(values: Any, pointer: str) -> CovariateArray:
-    """Make an array of a covariate: numbers, or categories where all are text or booleans.
+    """Make an array of a covariate: numbers, booleans as 1 and 0, or categories of text.
 
     Null becomes NaN among numbers, and the category "" among categories.
 
@@ -53,9 +53,7 @@ def covariate_array(values: Any, pointer: str) -> CovariateArray:
     kinds = set(map(type, values)) - {NoneType}
     if kinds == {str}:
         return category_array(values, pointer)
-    if kinds == {bool}:
-        return category_array([None if v is None else str(v).lower() for v in values], pointer)
-    if kinds & {str, bool} and len(kinds) > 1:
+    if str in kinds:
         raise InvalidRequest.field(
             pointer, "mixes kinds of values; send all numbers, all text or all booleans"
         )
@@ -77,13 +75,11 @@ def category_array(values: list[str | None], pointer: str) -> CovariateArray:
 
 
 def static_value(value: Any, pointer: str) -> float | str:
-    """Read what is constant for a series: a number or a category.
+    """Read what is constant for a series: a number, 1 or 0 for a boolean, or a category.
 
     Raises:
         InvalidRequest: it is neither.
     """
-    if type(value) is bool:
-        return str(value).lower()
     if type(value) is str:
         return str(category_array([value], pointer)[0])
     if type(value) not in _NUMBERS:

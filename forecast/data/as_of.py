@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Protocol
 
 import numpy as np
 
-from forecast.core.cutoff import end_of, first_steps, steps_until
 from forecast.core.errors import InvalidRequest, LooksAhead
+from forecast.core.times import day_end, shown
 from forecast.core.types import Series, is_categorical
 from forecast.data.inputs import SeriesBatch
-from forecast.data.time_axis import read_time
+from forecast.data.times import read_time
 from forecast.data.validation import excerpt
 
 AS_OF = "/parameters/as_of"
-_LAST_SECOND = np.timedelta64(86_399, "s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def read_moment(text: str, pointer: str) -> np.datetime64:
         raise InvalidRequest.field(
             pointer, f"{excerpt(text)} is no date such as 2025-12-31, nor an ISO 8601 time"
         ) from error
-    return time if day is None else end_of(day)
+    return time if day is None else day_end(day)
 
 
 def _day(text: str) -> date | None:
@@ -83,18 +82,6 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
-
-
-def shown(moment: np.datetime64) -> str:
-    """Write a moment: as a day where it is the end of one, which stands for all of it."""
-    day = moment.astype("datetime64[D]")
-    return str(day if moment == day + _LAST_SECOND else moment.astype("datetime64[s]"))
-
-
-def moment_of(time: datetime) -> np.datetime64:
-    """Turn a time into datetime64[s], in UTC; one without an offset is in UTC already."""
-    naive = time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(naive, "s")
 
 
 def cut_batch(batch: SeriesBatch, wanted: Wanted, horizon: int) -> SeriesBatch:
@@ -122,14 +109,13 @@ def _part(series: Series, moment: np.datetime64, horizon: int) -> Series:
             f"series {series.item_id!r} has no times, so it cannot be cut at {shown(moment)};"
             " send start and freq, or timestamps",
         )
-    kept = steps_until(series, moment)
-    if not kept:
+    part = series.until(moment, horizon)
+    if not part.length:
         raise InvalidRequest.field(
             AS_OF,
             f"series {series.item_id!r} begins at {series.start}, after {shown(moment)};"
             " leave it out, or send a later as_of",
         )
-    part = first_steps(series, kept, horizon=horizon)
     _check_known_ahead(part, moment, horizon)
     return part
 

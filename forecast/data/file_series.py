@@ -6,18 +6,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecast.core.clock import LocalTimes
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
 from forecast.data.as_of import earlier, read_moment, wanted_of
 from forecast.data.frames import category_column, number_column, time_column
-from forecast.data.inputs import check_budget, gap_warnings
+from forecast.data.inputs import check_budget
 from forecast.data.named_file import NamedFileParameters, NamedFileRequest, Role
 from forecast.data.policy import DataPolicy
-from forecast.data.time_axis import TimeAxis, axis_from_times, read_time
+from forecast.data.time_axis import TimeAxis, axis_from_times, inferred
+from forecast.data.times import read_time
 from forecast.data.validation import excerpt, member
 
 DATE = "date"
+_SOURCE = "/data_source_url_or_path"
 _END = "/parameters/context_end_date"
 _TEXT_ROLES = frozenset({"dynamic_categorical", "static_categorical"})
 
@@ -77,8 +80,8 @@ def series_of_file(
     roles = _checked_roles(frame, request)
     names = [name for name, role in roles.items() if role == "target"]
     targets = np.stack([number_column(frame, name) for name in names])  # [N, R]
-    times, is_utc = time_column(frame, _date_column(frame))
-    window = _window(times, targets, request.parameters, horizon, is_utc=is_utc, policy=policy)
+    times = time_column(frame, _date_column(frame))
+    window = _window(times, targets, request.parameters, horizon, policy)
     check_budget(policy.max_points - window.axis.length * len(names), policy)
     past, future, static = _covariates(frame, roles, window, request.parameters.use_covariates)
     read = tuple(
@@ -90,7 +93,7 @@ def series_of_file(
             past_covariates=past,
             future_covariates=future,
             static_covariates=static,
-            is_utc=is_utc,
+            clock=window.axis.clock,
         )
         for index, name in enumerate(names)
     )
@@ -120,42 +123,39 @@ def _date_column(frame: pd.DataFrame) -> str:
 
 
 def _window(
-    times: Timestamps,
+    times: LocalTimes,
     targets: FloatArray,
     parameters: NamedFileParameters,
     horizon: int,
-    *,
-    is_utc: bool,
     policy: DataPolicy,
 ) -> _Window:
-    order = np.argsort(times, kind="stable")
+    order = np.argsort(times.utc, kind="stable")
     ordered = times[order]
     freq = _frequency(ordered)
     observed = np.atleast_1d(np.isfinite(targets[:, order]).any(axis=0))
-    begin, end = _bounds(ordered, observed, parameters)
-    axis = axis_from_times(
-        ordered[begin:end], freq, "/data_source_url_or_path", is_utc=is_utc, most=policy.max_points
-    )
+    begin, end = _bounds(ordered.utc, observed, parameters)
+    axis = axis_from_times(ordered[begin:], freq, _SOURCE, most=policy.max_points, past=end - begin)
     assert axis.start is not None
     assert axis.freq is not None
+    assert axis.ahead is not None
+    future = np.full(horizon, -1)
+    steps = axis.ahead - axis.length
+    near = steps < horizon
+    future[steps[near]] = order[end:][near]
     future_times = axis.freq.timestamps(axis.start, horizon, skip=axis.length)
-    at = np.searchsorted(ordered, future_times)
-    found = ordered[np.minimum(at, len(ordered) - 1)] == future_times
-    return _Window(order[begin:end], axis, np.where(found, order[at * found], -1), future_times)
+    return _Window(order[begin:end], axis, future, future_times)
 
 
-def _frequency(ordered: Timestamps) -> Frequency:
+def _frequency(ordered: LocalTimes) -> Frequency:
     """Infer the frequency from all dates of the file, not only those of the context."""
-    twice = np.flatnonzero(np.diff(ordered).astype(np.int64) == 0)
+    twice = np.flatnonzero(np.diff(ordered.utc).astype(np.int64) == 0)
     if twice.size:
-        raise InvalidRequest.field(
-            "/data_source_url_or_path", f"two rows have the date {ordered[twice[0]]}"
-        )
+        raise InvalidRequest.field(_SOURCE, f"two rows have the date {ordered.wall[twice[0]]}")
     try:
-        return Frequency.infer(ordered)
+        return inferred([ordered], _SOURCE)
     except InvalidRequest as error:
         raise InvalidRequest.field(
-            "/data_source_url_or_path", "the dates follow no regular step, or are fewer than 3"
+            _SOURCE, "the dates follow no regular step, or are fewer than 3"
         ) from error
 
 
@@ -250,8 +250,7 @@ def _cut(read: tuple[Series, ...], context_len: int | None) -> tuple[Series, ...
 
 
 def _warnings(window: _Window, request: NamedFileRequest) -> tuple[str, ...]:
-    source = gap_warnings("", window.axis.missing)
-    warnings = [warning.replace("of series ''", "of the file") for warning in source]
+    warnings = window.axis.notes("the file")
     asked = request.parameters.context_len
     if asked is not None and asked > window.axis.length:
         warnings.append(f"the context has {window.axis.length} steps, not the {asked} asked")

@@ -1,15 +1,18 @@
 """Bytes of a file → a table: CSV, JSON, XLSX, Parquet and Arrow, within limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from enum import StrEnum
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from forecast.core.errors import BadData, ForecastError, TooLarge, UnsupportedFormat
 from forecast.data.arrow_files import read_arrow, read_parquet
+from forecast.data.cells import numbers_of
+from forecast.data.compression import unpacked
 from forecast.data.policy import DataPolicy
 from forecast.data.validation import read_json
 from forecast.data.workbooks import read_workbook
@@ -49,7 +52,9 @@ _MEDIA_TYPES = {
     "application/vnd.apache.arrow.file": FileFormat.ARROW,
     "application/vnd.apache.arrow.stream": FileFormat.ARROW,
 }
-_MISSING = ["", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None"]
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_DECIMAL_COMMA = r"\s*[+-]?\d+,\d+\s*"
 
 
 def format_of(name: str, media_type: str = "") -> FileFormat:
@@ -58,7 +63,7 @@ def format_of(name: str, media_type: str = "") -> FileFormat:
     Raises:
         UnsupportedFormat: neither is known; lists what is.
     """
-    suffix = PurePosixPath(name).suffix.lower()
+    suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
     found = _SUFFIXES.get(suffix) or _MEDIA_TYPES.get(media_type.partition(";")[0].strip().lower())
     if found is None:
         kind = f"files ending in {suffix!r}" if suffix else "files of unknown format"
@@ -84,6 +89,7 @@ def read_frame(
     if not body:
         raise BadData(f"the {file_format} file is empty")
     try:
+        body = unpacked(body, policy.max_decompressed_bytes)
         frame = _READERS[file_format](body, policy, text)
     except ForecastError:
         raise
@@ -109,19 +115,53 @@ def check_table_size(rows: int, columns: int, policy: DataPolicy) -> None:
         raise TooLarge(f"the data have {columns} columns; at most {policy.max_columns} are allowed")
 
 
+def _utf8(body: bytes) -> bytes:
+    """Write text in UTF-8: it was that, UTF-16 with its mark, or Windows-1252 with Latin-1.
+
+    Raises:
+        BadData: it is none of them.
+    """
+    if body.startswith(_UTF16_MARKS):
+        try:
+            return body.decode("utf-16").encode()
+        except UnicodeDecodeError as error:
+            raise BadData("the file is not the UTF-16 that its first bytes say") from error
+    if b"\0" in body:
+        raise BadData("the file may be UTF-16 without its byte order mark; save it as UTF-8")
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return body.decode("cp1252", errors="replace").encode()
+    return body.removeprefix(_UTF8_MARK)
+
+
 def _read_csv(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataFrame:
-    body = body.removeprefix(b"\xef\xbb\xbf")
+    body = _utf8(body)
     header = body.lstrip(b"\r\n").partition(b"\n")[0]
     delimiter = max((b",", b";", b"\t"), key=header.count).decode()
     rows = max(body.count(b"\n"), body.count(b"\r"))
     check_table_size(rows, header.count(delimiter.encode()) + 1, policy)
+    frame, decimal = _parsed_csv(body, delimiter, text), "."
+    if delimiter != "," and any(_has_decimal_commas(frame[name]) for name in _untyped(frame, text)):
+        frame, decimal = _parsed_csv(body, delimiter, text, ","), ","
+    for name in _untyped(frame, text):
+        numbers, wrong = numbers_of(frame[name].where(frame[name].notna(), None).tolist(), decimal)
+        if wrong is None and np.isfinite(numbers).any():
+            frame[name] = numbers
+    return frame
+
+
+def _parsed_csv(
+    body: bytes, delimiter: str, text: frozenset[str], decimal: str = "."
+) -> pd.DataFrame:
     options: dict[str, Any] = {"sep": delimiter, "encoding": "utf-8", "keep_default_na": False}
     names = pd.read_csv(BytesIO(body), nrows=0, **options).columns
     frame: pd.DataFrame = pd.read_csv(
         BytesIO(body),
         dtype={name: str for name in names if name in text},
-        na_values={name: [""] if name in text else _MISSING for name in names},
-        float_precision="round_trip",
+        na_values=[""],
+        float_precision="round_trip" if decimal == "." else None,
+        decimal=decimal,
         index_col=False,
         low_memory=False,
         **options,
@@ -129,16 +169,69 @@ def _read_csv(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataF
     return frame
 
 
-def _read_json(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataFrame:  # noqa: ARG001
-    document = read_json(body)
-    if isinstance(document, dict):
-        return frame_of_columns(document, policy)
+def _untyped(frame: pd.DataFrame, text: frozenset[str]) -> list[str]:
+    """Name the columns that hold something other than numbers, and are not said to be text."""
+    return [name for name in frame.columns if frame[name].dtype == object and name not in text]
+
+
+def _has_decimal_commas(column: "pd.Series[Any]") -> bool:
+    return bool(column.str.fullmatch(_DECIMAL_COMMA).fillna(value=False).any())
+
+
+def _read_json(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataFrame:
+    return frame_of_document(read_json(_utf8(body)), policy, text)
+
+
+def frame_of_document(document: Any, policy: DataPolicy, names: Set[str]) -> pd.DataFrame:
+    """Make a table of JSON: columns or rows, in any layout of pandas that names its columns.
+
+    Args:
+        names: some of the columns; they tell columns of rows from rows of columns.
+
+    Raises:
+        BadData: it is no table; says how to write one.
+        TooLarge: more rows or columns than allowed.
+    """
+    if isinstance(document, dict) and isinstance(document.get("data"), list):
+        if isinstance(document.get("columns"), list):
+            return _frame_of_split(document["columns"], document["data"], policy)
+        if isinstance(document.get("schema"), dict):
+            document = document["data"]
+    if isinstance(document, dict) and document:
+        inner = list(document.values())
+        if not all(isinstance(column, dict) for column in inner):
+            return frame_of_columns(document, policy)
+        if names & document.keys() or not names & inner[0].keys():
+            return frame_of_columns(_listed(document, policy), policy)
+        document = inner
     if not (isinstance(document, list) and all(isinstance(row, dict) for row in document)):
-        raise BadData("a JSON file holds a list of rows, or an object of columns; this does not")
-    names = list(dict.fromkeys(name for row in document for name in row))
-    check_table_size(len(document), len(names), policy)
+        raise BadData(
+            "a JSON table is an object of columns, a list of rows, or what pandas writes with the"
+            " names of columns: orient columns, index, records, split or table"
+        )
+    columns = list(dict.fromkeys(name for row in document for name in row))
+    check_table_size(len(document), len(columns), policy)
     return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in document], dtype=object) for name in names}
+        {name: pd.Series([row.get(name) for row in document], dtype=object) for name in columns}
+    )
+
+
+def _listed(columns: dict[str, dict[str, Any]], policy: DataPolicy) -> dict[str, Any]:
+    """List the values of columns that are sent by the labels of their rows."""
+    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
+    check_table_size(len(rows), len(columns), policy)
+    return {name: [column.get(row) for row in rows] for name, column in columns.items()}
+
+
+def _frame_of_split(names: list[Any], rows: list[Any], policy: DataPolicy) -> pd.DataFrame:
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        raise BadData(f"each row under data must be a list of {len(names)} values, one a column")
+    if len(set(map(str, names))) < len(names):
+        raise BadData("two columns have the same name")
+    check_table_size(len(rows), len(names), policy)
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return frame_of_columns(
+        {str(name): list(column) for name, column in zip(names, columns, strict=True)}, policy
     )
 
 

@@ -105,8 +105,8 @@ class SeriesInput(WireModel):
     )
     start: str | None = Field(
         None,
-        description="ISO 8601 time of the first value; needs `freq`. With a UTC offset the answer"
-        " is in UTC.",
+        description="ISO 8601 time of the first value; needs `freq`. With a UTC offset days"
+        " and months are those of that clock, and the answer has the offset too.",
         examples=["2026-01-01", "2026-01-01T06:00:00Z"],
     )
     freq: str | None = Field(
@@ -123,8 +123,8 @@ class SeriesInput(WireModel):
     )
     past_covariates: Covariates = Field(
         {},
-        description="Name → one value per step of the target: numbers (null is missing), or text"
-        " or booleans for categories (null is the category of none).",
+        description="Name → one value per step of the target: numbers (null is missing),"
+        " booleans for 1 and 0, or text for categories (null is the category of none).",
         examples=[{"visits": [90, 88, 101, 120]}],
     )
     future_covariates: Covariates = Field(

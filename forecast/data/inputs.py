@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from forecast.core.clock import LocalTimes
 from forecast.core.errors import BadData, InvalidRequest, TooLarge
 from forecast.core.frequency import Frequency
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
@@ -17,9 +18,11 @@ from forecast.data.time_axis import (
     axis_from_start,
     axis_from_times,
     check_horizon,
+    check_increasing,
     frequency,
-    read_times,
+    inferred,
 )
+from forecast.data.times import read_times
 from forecast.data.validation import member
 
 
@@ -81,13 +84,26 @@ def batch_of_inputs(
     warnings: list[str] = []
     budget = policy.max_points
     ahead = Ahead.of(horizon, is_to_be_cut=is_to_be_cut)
+    timed = _timed(inputs)
     for index, sent in enumerate(inputs):
         item_id = sent.item_id if sent.item_id is not None else str(index)
-        series, missing = _series(sent, item_id, f"/inputs/{index}", ahead, budget)
+        pointer = f"/inputs/{index}"
+        target, has_channels = _target(sent.target, f"{pointer}/target", item_id)
+        axis = _axis(sent, timed.get(index), target.shape[1], pointer, budget)
+        check_horizon(axis, horizon, f"{pointer}/{'start' if sent.start else 'timestamps'}")
+        series = Series(
+            target=axis.spread(target),
+            item_id=item_id,
+            channels=tuple(map(str, range(len(target)))) if has_channels else (),
+            start=axis.start,
+            freq=axis.freq,
+            clock=axis.clock,
+            **_covariates(sent, pointer, axis, target.shape[1], ahead),
+        )
         budget -= series.target.size
         check_budget(budget, policy)
         read.append(series)
-        warnings.extend(gap_warnings(item_id, missing))
+        warnings.extend(axis.notes(f"series {item_id!r}"))
     _check_unique(read)
     return SeriesBatch(tuple(read), tuple(warnings))
 
@@ -102,15 +118,6 @@ def check_budget(points_left: int, policy: DataPolicy) -> None:
         raise TooLarge(f"the series hold more than {policy.max_points} values; send fewer")
 
 
-def gap_warnings(item_id: str, missing: int) -> list[str]:
-    """Say that the grid of a series had gaps."""
-    if not missing:
-        return []
-    noun = "timestamp" if missing == 1 else "timestamps"
-    verb = "was" if missing == 1 else "were"
-    return [f"{missing} missing {noun} of series {item_id!r} {verb} filled with missing values"]
-
-
 def _check_unique(series: Sequence[Series]) -> None:
     seen: set[str] = set()
     for index, one in enumerate(series):
@@ -121,38 +128,24 @@ def _check_unique(series: Sequence[Series]) -> None:
         seen.add(one.item_id)
 
 
-def _series(
-    sent: SeriesInput, item_id: str, pointer: str, ahead: Ahead, most: int
-) -> tuple[Series, int]:
-    """Read one series, and count the timestamps its grid misses."""
-    target, has_channels = _target(sent.target, f"{pointer}/target", item_id)
-    axis = _axis(sent, target.shape[1], pointer, most)
-    check_horizon(
-        axis, ahead.horizon, f"{pointer}/start" if sent.start else f"{pointer}/timestamps"
-    )
+def _covariates(
+    sent: SeriesInput, pointer: str, axis: TimeAxis, length: int, ahead: Ahead
+) -> dict[str, Any]:
     past = {
-        name: axis.spread(_past(name, values, target.shape[1], pointer))
+        name: axis.spread(_past(name, values, length, pointer))
         for name, values in sent.past_covariates.items()
     }
-    future = {
-        name: _future(name, values, ahead, past.get(name), pointer)
-        for name, values in sent.future_covariates.items()
-    }
-    series = Series(
-        target=axis.spread(target),
-        item_id=item_id,
-        channels=tuple(map(str, range(len(target)))) if has_channels else (),
-        start=axis.start,
-        freq=axis.freq,
-        past_covariates=past,
-        future_covariates=future,
-        static_covariates={
+    return {
+        "past_covariates": past,
+        "future_covariates": {
+            name: _future(name, values, ahead, past.get(name), pointer)
+            for name, values in sent.future_covariates.items()
+        },
+        "static_covariates": {
             name: static_value(value, member(pointer, "static_covariates", name))
             for name, value in sent.static_covariates.items()
         },
-        is_utc=axis.is_utc,
-    )
-    return series, axis.missing
+    }
 
 
 def _target(values: Any, pointer: str, item_id: str) -> tuple[FloatArray, bool]:
@@ -174,19 +167,66 @@ def _target(values: Any, pointer: str, item_id: str) -> tuple[FloatArray, bool]:
     return np.stack(channels), True
 
 
-def _axis(sent: SeriesInput, length: int, pointer: str, most: int) -> TimeAxis:
-    if sent.timestamps is None:
+def _axis(
+    sent: SeriesInput, timed: "_Timed | None", length: int, pointer: str, most: int
+) -> TimeAxis:
+    if timed is None:
         return axis_from_start(sent.start, sent.freq, length, pointer)
     where = f"{pointer}/timestamps"
+    if len(timed.times.wall) != length:
+        raise InvalidRequest.field(
+            where,
+            f"has {len(timed.times.wall)} timestamps; expected {length}, one a value of the target",
+        )
+    check_increasing(timed.times, where)
+    if isinstance(timed.freq, InvalidRequest):
+        raise timed.freq
+    return axis_from_times(timed.times, timed.freq, where, most=most)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Timed:
+    """The timestamps of a series, and its frequency as sent or inferred, or why it has none."""
+
+    times: LocalTimes
+    freq: str | Frequency | InvalidRequest
+
+
+def _timed(inputs: Sequence[SeriesInput]) -> dict[int, _Timed]:
+    """Read timestamps; series that do not tell a frequency have that of all that send none."""
+    times = {
+        index: _times(sent, f"/inputs/{index}")
+        for index, sent in enumerate(inputs)
+        if sent.timestamps is not None
+    }
+    found = {
+        index: inputs[index].freq or _inferred([local], f"/inputs/{index}/timestamps")
+        for index, local in times.items()
+    }
+    if any(isinstance(freq, InvalidRequest) for freq in found.values()):
+        untold = [local for index, local in times.items() if inputs[index].freq is None]
+        shared = _inferred(untold, "/inputs")
+        if isinstance(shared, Frequency):
+            found = {
+                index: shared if isinstance(freq, InvalidRequest) else freq
+                for index, freq in found.items()
+            }
+    return {index: _Timed(local, found[index]) for index, local in times.items()}
+
+
+def _inferred(parts: Sequence[LocalTimes], pointer: str) -> Frequency | InvalidRequest:
+    try:
+        return inferred(parts, pointer)
+    except InvalidRequest as error:
+        return error
+
+
+def _times(sent: SeriesInput, pointer: str) -> LocalTimes:
     if sent.start is not None:
         raise InvalidRequest.field(f"{pointer}/start", "send either start or timestamps, not both")
-    times, is_utc = read_times(sent.timestamps, where)
-    if len(times) != length:
-        raise InvalidRequest.field(
-            where, f"has {len(times)} timestamps; expected {length}, one a value of the target"
-        )
-    freq: Frequency | None = None if sent.freq is None else frequency(sent.freq, pointer)
-    return axis_from_times(times, freq, where, is_utc=is_utc, most=most)
+    if sent.freq is not None:
+        frequency(sent.freq, pointer)
+    return read_times(sent.timestamps, f"{pointer}/timestamps")
 
 
 def _past(name: str, values: Any, expected: int, pointer: str) -> CovariateArray:

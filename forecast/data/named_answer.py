@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecast.core.clock import clock_texts
 from forecast.core.types import FloatArray, Forecast, Series
-from forecast.data.timestamps import iso_texts
 
 if TYPE_CHECKING:
     from forecast.data.answers import ModelFacts, Timing
@@ -104,8 +104,8 @@ def _visualization(request: "InferenceRequest", horizon: int) -> dict[str, Any]:
     assert future is not None
     document: dict[str, Any] = {
         **_history(first, named.actual_future[0]),
-        "dates_historical": iso_texts(past, is_utc=first.is_utc),
-        "dates_future": iso_texts(future, is_utc=first.is_utc),
+        "dates_historical": clock_texts(past, first.clock),
+        "dates_future": clock_texts(future, first.clock),
         "target_name": named.targets[0],
     }
     if len(named.targets) > 1:

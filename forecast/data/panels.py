@@ -7,14 +7,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecast.core.clock import LocalTimes
 from forecast.core.errors import BadData, FieldError, InvalidRequest
-from forecast.core.frequency import Frequency, Timestamps
+from forecast.core.frequency import Frequency
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
 from forecast.data.frames import covariate_column, number_column, text_column, time_column
-from forecast.data.inputs import Ahead, SeriesBatch, check_budget, check_series_count, gap_warnings
+from forecast.data.inputs import Ahead, SeriesBatch, check_budget, check_series_count
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
-from forecast.data.time_axis import TimeAxis, axis_from_times, check_horizon, frequency
+from forecast.data.time_axis import (
+    TimeAxis,
+    axis_from_times,
+    check_horizon,
+    frequency,
+    inferred,
+)
 from forecast.data.validation import invalid
 
 
@@ -28,8 +35,7 @@ class _Table:
     """
 
     targets: FloatArray
-    times: Timestamps | None
-    is_utc: bool
+    times: LocalTimes | None
     past: dict[str, CovariateArray]
     future: dict[str, CovariateArray]
     static: dict[str, CovariateArray]
@@ -69,16 +75,18 @@ def batch_of_table(
     codes, ids = _items(frame, schema)
     check_series_count(len(ids), policy)
     table, codes = _ordered(frame, schema, codes)
-    freqs = _Frequencies(None if schema.freq is None else frequency(schema.freq, "/schema"))
+    items = list(_split(table, codes, ids, known_ahead=bool(schema.future_covariates)))
+    freq = _frequency(table, items, schema)
     read: list[Series] = []
     warnings = [f"not in the schema, so not used: {', '.join(unused)}"] if unused else []
     budget = policy.max_points
     ahead = Ahead.of(horizon, is_to_be_cut=is_to_be_cut)
-    for item in _split(table, codes, ids, known_ahead=bool(schema.future_covariates)):
-        series, missing = _series(table, item, schema, ahead, freqs, budget)
+    for item in items:
+        axis = _axis(table, item, freq, horizon, budget)
+        series = _series(table, item, schema, ahead, axis)
         budget -= series.target.size
         check_budget(budget, policy)
-        warnings += gap_warnings(item.item_id, missing)
+        warnings += axis.notes(f"series {item.item_id!r}")
         read.append(series)
     return SeriesBatch(tuple(read), tuple(warnings))
 
@@ -126,15 +134,12 @@ def _items(frame: pd.DataFrame, schema: TableSchema) -> tuple[npt.NDArray[np.int
 def _ordered(
     frame: pd.DataFrame, schema: TableSchema, codes: npt.NDArray[np.intp]
 ) -> tuple[_Table, npt.NDArray[np.intp]]:
-    times, is_utc = (
-        (None, False) if schema.timestamp is None else time_column(frame, schema.timestamp)
-    )
-    order = np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
+    times = None if schema.timestamp is None else time_column(frame, schema.timestamp)
+    order = np.argsort(codes, kind="stable") if times is None else np.lexsort((times.utc, codes))
     known = [*schema.past_covariates, *schema.future_covariates]
     table = _Table(
         targets=np.stack([number_column(frame, name) for name in schema.targets])[:, order],
         times=None if times is None else times[order],
-        is_utc=is_utc,
         past={name: covariate_column(frame, name)[order] for name in known},
         future={name: covariate_column(frame, name)[order] for name in schema.future_covariates},
         static={name: covariate_column(frame, name)[order] for name in schema.static_covariates},
@@ -164,15 +169,13 @@ def _series(
     item: _Item,
     schema: TableSchema,
     ahead: Ahead,
-    freqs: "_Frequencies",
-    most: int,
-) -> tuple[Series, int]:
+    axis: TimeAxis,
+) -> Series:
     begin, end = item.rows.start, item.rows.start + item.past_rows
     past, future = slice(begin, end), slice(end, item.rows.stop)
-    axis = _axis(table, item, freqs, ahead.horizon, most)
     if schema.future_covariates:
         _check_future(table, item, axis, future, ahead)
-    series = Series(
+    return Series(
         target=axis.spread(table.targets[:, past]),
         item_id=item.item_id,
         channels=() if isinstance(schema.target, str) else tuple(schema.target),
@@ -184,19 +187,34 @@ def _series(
             name: _constant(values[item.rows], name, item.item_id)
             for name, values in table.static.items()
         },
-        is_utc=axis.is_utc,
+        clock=axis.clock,
     )
-    return series, axis.missing
 
 
-def _axis(table: _Table, item: _Item, freqs: "_Frequencies", horizon: int, most: int) -> TimeAxis:
+def _frequency(
+    table: _Table, items: Sequence[_Item], schema: TableSchema
+) -> str | Frequency | None:
+    """Take the frequency that is sent, or the one that explains the times of all items."""
+    if schema.freq is not None:
+        frequency(schema.freq, "/schema")
+        return schema.freq
     if table.times is None:
-        return TimeAxis(item.past_rows, freq=freqs.given)
+        return None
+    parts = [table.times[item.rows] for item in items]
+    for item, times in zip(items, parts, strict=True):
+        _check_unique(times, item.item_id)
+    return inferred(parts, "/schema/timestamp")
+
+
+def _axis(
+    table: _Table, item: _Item, freq: str | Frequency | None, horizon: int, most: int
+) -> TimeAxis:
+    if table.times is None or freq is None:
+        return TimeAxis(item.past_rows, freq=frequency(freq, "/schema") if freq else None)
     times = table.times[item.rows]
+    _check_unique(times, item.item_id)
     try:
-        _check_unique(times)
-        freq = freqs.of(times)
-        axis = axis_from_times(times[: item.past_rows], freq, "", is_utc=table.is_utc, most=most)
+        axis = axis_from_times(times, freq, "", most=most, past=item.past_rows)
         check_horizon(axis, horizon, "")
     except InvalidRequest as error:
         detail = error.errors[0].detail if error.errors else error.detail
@@ -206,27 +224,15 @@ def _axis(table: _Table, item: _Item, freqs: "_Frequencies", horizon: int, most:
     return axis
 
 
-def _check_unique(times: Timestamps) -> None:
-    twice = np.flatnonzero(np.diff(times).astype(np.int64) == 0)
+def _check_unique(times: LocalTimes, item_id: str) -> None:
+    twice = np.flatnonzero(np.diff(times.utc).astype(np.int64) == 0)
     if twice.size:
-        raise InvalidRequest(f"two rows have the time {times[twice[0]]}")
-
-
-class _Frequencies:
-    """Frequencies of the items: the one given, or each item's own, or that of its neighbours."""
-
-    def __init__(self, given: Frequency | None) -> None:
-        self.given = given
-        self._last: Frequency | None = None
-
-    def of(self, times: Timestamps) -> Frequency:
-        """Find the frequency of an item; one too short to tell has that of the item before."""
-        if self.given is not None:
-            return self.given
-        if len(times) < 3 and self._last is not None:
-            return self._last
-        self._last = Frequency.infer(times)
-        return self._last
+        raise InvalidRequest.field(
+            "/schema/timestamp",
+            f"series {item_id!r}: two rows have the time {times.wall[twice[0]]}; name the column"
+            " that tells series apart as item_id, or send times with a UTC offset where a clock"
+            " was put back",
+        )
 
 
 def _check_future(table: _Table, item: _Item, axis: TimeAxis, future: slice, ahead: Ahead) -> None:
@@ -239,13 +245,12 @@ def _check_future(table: _Table, item: _Item, axis: TimeAxis, future: slice, ahe
             f"series {item.item_id!r} has {count} rows after its last observed target;"
             f" expected {ahead}",
         )
-    if table.times is not None and axis.start is not None and axis.freq is not None:
-        expected = axis.freq.timestamps(axis.start, count, skip=axis.length)
-        wrong = table.times[future] != expected
+    if axis.ahead is not None and axis.start is not None and axis.freq is not None:
+        wrong = axis.ahead != axis.length + np.arange(count)
         if wrong.any():
-            raise InvalidRequest.field(
-                where, f"series {item.item_id!r} has no row for {expected[wrong.argmax()]}"
-            )
+            step = axis.length + int(wrong.argmax())
+            time = axis.freq.timestamps(axis.start, 1, skip=step)[0]
+            raise InvalidRequest.field(where, f"series {item.item_id!r} has no row for {time}")
     for name, values in table.future.items():
         part = values[future]
         if not is_categorical(part) and np.isnan(part).any():

@@ -10,7 +10,7 @@ from forecast.core.errors import InvalidRequest, UnsupportedFormat
 from forecast.core.types import ForecastTask, Series
 from forecast.data.as_of import Wanted, cut_batch, wanted_of
 from forecast.data.file_series import NamedFile, series_of_file, text_columns
-from forecast.data.files import format_of, frame_of_columns, read_frame
+from forecast.data.files import format_of, frame_of_document, read_frame
 from forecast.data.inline import ForecastRequest, Parameters
 from forecast.data.inputs import SeriesBatch, batch_of_inputs, check_series_count
 from forecast.data.named_file import NamedFileRequest
@@ -121,7 +121,7 @@ class RequestReader:
             return self._read_named(validated(NamedFileRequest, document), spec, default_horizon)
         if "data" in document and "inputs" not in document:
             table = validated(TableRequest, document)
-            frame = frame_of_columns(table.data, self.policy)
+            frame = frame_of_document(table.data, self.policy, table.schema_.names)
             return self._read_frame(frame, table.schema_, table.parameters, spec, default_horizon)
         if isinstance(inputs := document.get("inputs"), list):
             check_series_count(len(inputs), self.policy)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from forecast.core.clock import UTC, utc_of
 from forecast.core.frequency import Timestamps
 from forecast.core.types import Forecast, Series
 from forecast.data.requests import InferenceRequest
@@ -56,18 +57,17 @@ def _table(request: InferenceRequest, forecasts: Sequence[Forecast], *, as_text:
 def _times(all_series: Sequence[Series], horizon: int, *, as_text: bool) -> pa.Array:
     """Repeat the timestamps of each series for its channels; null where time is not known.
 
-    Arrow has one time zone a column: times are text where only some series are in UTC.
+    Arrow has one time zone a column: UTC where the clocks of the series differ, and times are
+    text where only some have one.
     """
-    timed = [series for series in all_series if series.start is not None]
-    zones = {series.is_utc for series in timed}
-    parts = [_part(series, horizon, as_text=as_text or len(zones) > 1) for series in all_series]
-    kind = pa.string() if as_text or len(zones) > 1 else pa.timestamp("s")
+    clocks = {series.clock for series in all_series if series.start is not None}
+    as_text = as_text or (None in clocks and len(clocks) > 1)
+    parts = [_part(series, horizon, as_text=as_text) for series in all_series]
+    kind = pa.string() if as_text else pa.timestamp("s")
     column = pa.concat_arrays([pa.array(part, type=kind) for part in parts])
-    return (
-        column.cast(pa.timestamp("s", tz="UTC"))
-        if kind != pa.string() and zones == {True}
-        else column
-    )
+    if as_text or clocks <= {None}:
+        return column
+    return column.cast(pa.timestamp("s", tz=clocks.pop() if len(clocks) == 1 else UTC))
 
 
 def _part(series: Series, horizon: int, *, as_text: bool) -> Sequence[str | None] | Timestamps:
@@ -76,4 +76,6 @@ def _part(series: Series, horizon: int, *, as_text: bool) -> Sequence[str | None
         texts: Sequence[str | None] = future_texts(series, horizon) or [None] * horizon
         return [*texts] * copies
     times = series.future_timestamps(horizon)
-    return [None] * (horizon * copies) if times is None else np.tile(times, copies)
+    if times is None:
+        return [None] * (horizon * copies)
+    return np.tile(utc_of(times, series.clock), copies)

@@ -8,9 +8,18 @@ from forecast.data.inline import Parameters
 from forecast.data.validation import WireModel
 
 _CELL = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]}
-Columns = Annotated[
-    dict[str, Any],
-    WithJsonSchema({"type": "object", "additionalProperties": {"type": "array", "items": _CELL}}),
+_BY_ROW = {"type": "object", "additionalProperties": _CELL}
+Table = Annotated[
+    dict[str, Any] | list[Any],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "array", "items": _CELL}},
+                {"type": "object", "additionalProperties": _BY_ROW},
+                {"type": "array", "items": _BY_ROW},
+            ]
+        }
+    ),
 ]
 Names = list[str]
 
@@ -41,6 +50,13 @@ class TableSchema(WireModel):
     )
 
     @property
+    def names(self) -> frozenset[str]:
+        """All columns that are named."""
+        one = (self.timestamp, self.item_id, *self.targets)
+        known = (*self.past_covariates, *self.future_covariates, *self.static_covariates)
+        return frozenset(name for name in (*one, *known) if name is not None)
+
+    @property
     def targets(self) -> Names:
         return [self.target] if isinstance(self.target, str) else self.target
 
@@ -64,6 +80,9 @@ class TableRequest(WireModel):
         }
     }
 
-    data: Columns = Field(description="Column → its values, one a row; all of one length.")
+    data: Table = Field(
+        description="Column → its values, one a row; all of one length. Or a list of rows, or what"
+        " pandas' `to_json` writes with the names of columns."
+    )
     schema_: TableSchema = Field(alias="schema", description="Which column is what.")
     parameters: Parameters = Parameters()

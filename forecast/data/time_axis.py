@@ -1,17 +1,20 @@
 """When the points of a series are: from a start and a frequency, or from timestamps."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from forecast.core.calendar import Positions, step_in_months
+from forecast.core.clock import LocalTimes
 from forecast.core.errors import InvalidRequest
-from forecast.core.frequency import EARLIEST, LATEST, Frequency, Timestamps
+from forecast.core.frequency import Frequency
+from forecast.core.spacing import Placement, infer_common, place
 from forecast.core.types import CovariateArray
-from forecast.data.validation import excerpt, member
-
-_EPOCH = datetime(1970, 1, 1)
+from forecast.data.times import read_local
+from forecast.data.validation import member
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,19 +24,25 @@ class TimeAxis:
     Attributes:
         length: T steps of the grid.
         positions: [n] steps of the grid that were sent, increasing; None for all of them.
-        is_utc: the caller's times had an offset.
+        ahead: [K] steps, after the last of the grid, of rows that are known ahead.
+        clock: the clock that `start` is read from; see `Series.clock`.
+        warnings: what else was done to the times.
     """
 
     length: int
     start: np.datetime64 | None = None
     freq: Frequency | None = None
-    positions: np.ndarray[Any, np.dtype[np.int64]] | None = None
-    is_utc: bool = False
+    positions: Positions | None = None
+    ahead: Positions | None = None
+    clock: str | None = None
+    warnings: tuple[str, ...] = ()
 
-    @property
-    def missing(self) -> int:
-        """Steps that were not sent."""
-        return 0 if self.positions is None else self.length - len(self.positions)
+    def notes(self, what: str) -> list[str]:
+        """Say what was done to the times of `what`: the warnings, and how many were missing."""
+        missing = 0 if self.positions is None else self.length - len(self.positions)
+        noun, verb = ("timestamp", "was") if missing == 1 else ("timestamps", "were")
+        gaps = f"{missing} missing {noun} of {what} {verb} filled with missing values"
+        return [*([gaps] if missing else ()), *(f"{what}: {text}" for text in self.warnings)]
 
     def spread(self, values: CovariateArray) -> CovariateArray:
         """Put [..., n] sent values in their steps [..., T]: NaN elsewhere, "" for categories."""
@@ -55,43 +64,127 @@ def axis_from_start(start: Any, freq: Any, length: int, pointer: str) -> TimeAxi
         return TimeAxis(length, freq=None if freq is None else frequency(freq, pointer))
     if freq is None:
         raise InvalidRequest.field(member(pointer, "freq"), "send freq together with start")
-    time, is_utc = read_time(start, member(pointer, "start"))
-    fitted = fitted_frequency(frequency(freq, pointer), time, member(pointer, "start"))
-    return TimeAxis(length, time, fitted, is_utc=is_utc)
+    local = read_local(start, member(pointer, "start"))
+    sent = frequency(freq, pointer)
+    try:
+        fitted = sent.at(local.wall[0])
+    except InvalidRequest as error:
+        raise InvalidRequest.field(member(pointer, "start"), error.detail) from error
+    warnings = _replaced(freq, fitted, local.wall[0])
+    return TimeAxis(length, local.wall[0], fitted, clock=local.clock, warnings=warnings)
 
 
 def axis_from_times(
-    times: Timestamps, freq: Frequency | None, pointer: str, *, is_utc: bool, most: int
+    times: LocalTimes, freq: str | Frequency, pointer: str, *, most: int, past: int | None = None
 ) -> TimeAxis:
     """Lay the axis of timestamps [n], which may have gaps; `pointer` points at them.
 
     Args:
+        freq: as it was sent, or as it was inferred.
         most: the most steps that the grid may have.
+        past: how many of the timestamps are of the past; the others are known ahead.
 
     Raises:
-        InvalidRequest: they do not increase, follow no regular step or have too many gaps.
+        InvalidRequest: they do not increase, are off the grid or have too many gaps.
     """
-    falling = np.flatnonzero(np.diff(times).astype(np.int64) <= 0)
-    if falling.size:
-        raise InvalidRequest.field(
-            member(pointer, int(falling[0]) + 1),
-            f"timestamps must increase: {times[falling[0] + 1]} follows {times[falling[0]]}",
-        )
-    freq = fitted_frequency(freq or _inferred(times, pointer), times[0], pointer)
-    positions = freq.position(times[0], times)
-    if (positions < 0).any():
-        off = int((positions < 0).argmax())
-        raise InvalidRequest.field(
-            member(pointer, off),
-            f"{times[off]} is not on the grid of freq {freq.alias} from {times[0]} on",
-        )
-    length = int(positions[-1]) + 1
+    check_increasing(times, pointer)
+    known = Frequency.parse(freq) if isinstance(freq, str) else freq
+    if times.is_shifted and known.is_elapsed:
+        times = times.in_utc()
+    try:
+        placed = place(times.wall, known)
+    except InvalidRequest as error:
+        raise InvalidRequest.field(pointer, error.detail) from error
+    _check_on_grid(times, placed, pointer)
+    steps = placed.positions[:past]
+    length = int(steps[-1]) + 1
     if length > most:
         raise InvalidRequest.field(
-            pointer, f"with freq {freq.alias} they span {length} steps; at most {most} are allowed"
+            pointer,
+            f"with freq {placed.freq.alias} they span {length} steps; at most {most} are allowed",
         )
-    gaps = positions if length > len(times) else None
-    return TimeAxis(length, times[0], freq, gaps, is_utc)
+    sent = freq if isinstance(freq, str) else None
+    return TimeAxis(
+        length,
+        placed.start,
+        placed.freq,
+        steps if length > len(steps) else None,
+        placed.positions[len(steps) :],
+        times.clock,
+        (*_moved(times, placed), *_replaced(sent, placed.freq, placed.start)),
+    )
+
+
+def check_increasing(times: LocalTimes, pointer: str) -> None:
+    """Refuse times that stand still or go back."""
+    falling = np.flatnonzero(np.diff(times.utc).astype(np.int64) <= 0)
+    if falling.size:
+        at = int(falling[0]) + 1
+        raise InvalidRequest.field(
+            member(pointer, at),
+            f"timestamps must increase: {times.wall[at]} follows {times.wall[at - 1]}",
+        )
+
+
+def _check_on_grid(times: LocalTimes, placed: Placement, pointer: str) -> None:
+    if placed.is_whole:
+        return
+    off = int((placed.positions < 0).argmax())
+    raise InvalidRequest.field(
+        member(pointer, off),
+        f"{times.wall[off]} is not on the grid of freq {placed.freq.alias} from {placed.start} on",
+    )
+
+
+def _moved(times: LocalTimes, placed: Placement) -> tuple[str, ...]:
+    if placed.moved is None:
+        return ()
+    at = placed.moved
+    step = placed.freq.timestamps(placed.start, 1, skip=int(placed.positions[at]))[0]
+    return (
+        f"timestamps beside the steps of freq {placed.freq.alias} count as the nearest step,"
+        f" such as {_day(times.wall[at])} as {_day(step)}",
+    )
+
+
+def _replaced(sent: str | None, fitted: Frequency, start: np.datetime64) -> tuple[str, ...]:
+    """Say that steps are counted from another weekday, month or day than was spelled out."""
+    if sent is None:
+        return ()
+    names_another = "-" in sent and not Frequency.parse(sent).begins(start)
+    is_odd_day = step_in_months(fitted.offset) and not fitted.begins(start)
+    if not (names_another or is_odd_day):
+        return ()
+    return (
+        f"freq {sent} has no step on {_day(start)}, where the series begins: its steps are counted"
+        f" from there, as {fitted.alias}{' on that day of the month' if is_odd_day else ''}",
+    )
+
+
+def _day(time: np.datetime64) -> str:
+    return str(time.astype("datetime64[D]"))
+
+
+def inferred(parts: Sequence[LocalTimes], pointer: str) -> Frequency:
+    """Find the one frequency of some series: of their clocks, or in UTC below a day.
+
+    Raises:
+        InvalidRequest: no regular step explains all of their times.
+    """
+    try:
+        if not any(times.is_shifted for times in parts):
+            return infer_common([times.wall for times in parts])
+        return _inferred_shifted(parts)
+    except InvalidRequest as error:
+        raise InvalidRequest.field(pointer, error.detail) from error
+
+
+def _inferred_shifted(parts: Sequence[LocalTimes]) -> Frequency:
+    with suppress(InvalidRequest):
+        freq = infer_common([times.wall for times in parts])
+        if not freq.is_elapsed:
+            return freq
+    return infer_common([times.utc if times.is_shifted else times.wall for times in parts])
 
 
 def check_horizon(axis: TimeAxis, horizon: int, pointer: str) -> None:
@@ -110,79 +203,3 @@ def frequency(alias: Any, pointer: str) -> Frequency:
         return Frequency.parse(alias)
     except InvalidRequest as error:
         raise InvalidRequest.field(member(pointer, "freq"), error.detail) from error
-
-
-def fitted_frequency(freq: Frequency, start: np.datetime64, pointer: str) -> Frequency:
-    """Fit a frequency to the first timestamp; `pointer` points at that."""
-    try:
-        return freq.at(start)
-    except InvalidRequest as error:
-        raise InvalidRequest.field(pointer, error.detail) from error
-
-
-def _inferred(times: Timestamps, pointer: str) -> Frequency:
-    try:
-        return Frequency.infer(times)
-    except InvalidRequest as error:
-        raise InvalidRequest.field(pointer, error.detail) from error
-
-
-def read_time(value: Any, pointer: str) -> tuple[np.datetime64, bool]:
-    """Read one ISO 8601 time: datetime64[s], in UTC where it has an offset, and whether it has.
-
-    Raises:
-        InvalidRequest: not a time, with parts of a second, or outside the years 1678 to 2261.
-    """
-    time = _datetime(value, pointer)
-    read = np.datetime64(_in_utc(time), "s")
-    if time.microsecond or not EARLIEST <= read < LATEST:
-        raise InvalidRequest.field(
-            pointer, f"{excerpt(value)} must be a whole second in the years 1678 to 2261"
-        )
-    return read, time.tzinfo is not None
-
-
-def read_times(values: Any, pointer: str) -> tuple[Timestamps, bool]:
-    """Read a list of ISO 8601 times: datetime64[s] [n], and whether they have an offset.
-
-    Raises:
-        InvalidRequest: one is not a time, or only some have an offset.
-    """
-    if type(values) is not list or not values:
-        raise InvalidRequest.field(pointer, "must be a list of ISO 8601 timestamps")
-    try:
-        times = [datetime.fromisoformat(value) for value in values]
-    except (TypeError, ValueError):
-        times = [_datetime(value, member(pointer, index)) for index, value in enumerate(values)]
-    aware = {time.tzinfo is not None for time in times}
-    if len(aware) > 1:
-        raise InvalidRequest.field(pointer, "some timestamps have a UTC offset and some have none")
-    since = (
-        [_in_utc(time) - _EPOCH for time in times]
-        if True in aware
-        else [time - _EPOCH for time in times]
-    )
-    read = np.array([gap.days * 86_400 + gap.seconds for gap in since]).astype("datetime64[s]")
-    bad = (read < EARLIEST) | (read >= LATEST) | [gap.microseconds != 0 for gap in since]
-    if bad.any():
-        raise InvalidRequest.field(
-            member(pointer, int(bad.argmax())), "must be a whole second in the years 1678 to 2261"
-        )
-    return read, True in aware
-
-
-def _datetime(value: Any, pointer: str) -> datetime:
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest.field(
-            pointer, f"{excerpt(value)} is not an ISO 8601 time such as 2026-01-31T06:00:00"
-        ) from error
-
-
-def _in_utc(time: datetime) -> datetime:
-    if time.tzinfo is None:
-        return time
-    if not 2 <= time.year <= 9998:  # the caller refuses these years anyway
-        return time.replace(tzinfo=None)
-    return time.astimezone(UTC).replace(tzinfo=None)

@@ -20,6 +20,8 @@ class Capabilities:
         multivariate: forecasts several channels of one series together.
         categorical_covariates: takes covariates that are text, not only numbers.
         missing_values: copes with NaN in the target; elsewhere they are interpolated.
+        seasonal: forecasts a season that comes again in the series.
+        shift_equivariant: the forecast of a series plus a constant is the forecast plus it.
         min_context: the fewest observed steps it needs.
         max_context: the most past steps it uses; older ones are left out.
         max_horizon: the longest horizon it forecasts.
@@ -36,6 +38,8 @@ class Capabilities:
     static_covariates: bool = False
     categorical_covariates: bool = False
     missing_values: bool = False
+    seasonal: bool = True
+    shift_equivariant: bool = True
     quantiles: Literal["native", "calibrated", "none"] = "native"
     min_context: int = 1
     max_context: int = 100_000
@@ -85,7 +89,7 @@ class ModelSpec:
     weights: str | None
     capabilities: Capabilities
     license: License
-    extra: str
+    extra: str | None = None
     config: type[ModelConfig] = ModelConfig
     options: type[ModelOptions] = ModelOptions
     training_backend: TrainingBackend = TrainingBackend.CUSTOM

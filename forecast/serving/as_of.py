@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecast.core.errors import InvalidRequest, LooksAhead, VersionNotFound
-from forecast.data.as_of import AS_OF, Wanted, moment_of, shown
+from forecast.core.times import shown, to_datetime64
+from forecast.data.as_of import AS_OF, Wanted
 from forecast.models.spec import ModelSpec
 from forecast.store.versions import ModelShelf, Version
-
-_REST_OF_THE_SECOND = np.timedelta64(999_999, "us")  # times in series are whole seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def _version(wanted: Wanted, spec: ModelSpec, shelf: ModelShelf | None) -> Versi
         return shelf.get(wanted.version)
     if wanted.as_of is None or shelf is None:
         return None
-    return shelf.newest_before(wanted.as_of + _REST_OF_THE_SECOND)
+    return shelf.newest_before(wanted.as_of)
 
 
 def _doubts(as_of: np.datetime64, version: Version | None, active: Active) -> tuple[str, ...]:
@@ -91,7 +90,7 @@ def _doubts(as_of: np.datetime64, version: Version | None, active: Active) -> tu
     if version is None:
         cutoff, name = active.cutoff, _name_of(active)
     else:
-        cutoff = None if version.cutoff is None else moment_of(version.cutoff)
+        cutoff = None if version.cutoff is None else to_datetime64(version.cutoff)
         name = f"version {version.name}"
     if cutoff is None:
         return (

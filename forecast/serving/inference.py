@@ -7,9 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from forecast.core.times import shown
 from forecast.core.types import Forecast
 from forecast.data.answers import JSON, ModelFacts, Timing, encode
-from forecast.data.as_of import shown
 from forecast.data.requests import InferenceRequest, RequestReader
 from forecast.models.spec import ModelSpec
 from forecast.serving.batching import Outcome

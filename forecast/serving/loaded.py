@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from forecast.core.times import to_datetime64
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.data.as_of import moment_of
 from forecast.models.base.config import TrainingMode
 from forecast.models.base.model import BaseTimeSeriesModel, BatchKey
 from forecast.models.spec import ModelSpec
@@ -104,7 +104,7 @@ class LoadedModel:
         """Time of the newest data that the weights have seen; None where it is not known."""
         version, training = self.weights.version, self.model.training_
         told = version.cutoff if version else training.cutoff if training else None
-        return None if told is None else moment_of(told)
+        return None if told is None else to_datetime64(told)
 
     @property
     def base(self) -> str | None:

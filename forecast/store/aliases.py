@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forecast.core.atomic import write_text
 from forecast.core.errors import Conflict, InvalidRequest, VersionDamaged, VersionNotFound
-from forecast.core.state import in_utc
+from forecast.core.times import to_utc
 from forecast.store.alias_log import AliasChange, AliasLog, How
 from forecast.store.layout import Layout
 from forecast.store.names import CURRENT, checked_alias
@@ -107,7 +107,7 @@ class Aliases:
 
     def served_on(self, alias: str, moment: datetime) -> str | None:
         """Name the version that an alias meant at a moment; None for none."""
-        before = [change for change in self.history(alias) if change.at <= in_utc(moment)]
+        before = [change for change in self.history(alias) if change.at <= to_utc(moment)]
         return before[-1].version if before else None
 
     def protected(self) -> Collection[str]:

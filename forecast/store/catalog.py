@@ -1,13 +1,16 @@
 """What a model's store holds: the reading side, which takes no lock."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from forecast.core.errors import VersionDamaged
 from forecast.core.state import ModelMetadata, ModelState
+from forecast.core.times import to_utc
 from forecast.store.layout import Kind, Layout
 from forecast.store.manifest import MANIFEST, Manifest, verify
 
@@ -57,6 +60,18 @@ class Version:
     def source(self) -> str:
         """As a source of weights: `store:<name>`."""
         return f"store:{self.name}"
+
+
+def newest_cutoffs(versions: Iterable[Version], moment: datetime | np.datetime64) -> list[Version]:
+    """Order those whose cutoff is at or before a moment, the newest cutoff first.
+
+    Those of an unknown cutoff are left out: nobody knows what they have seen.
+    """
+    limit = to_utc(moment)
+    known = [(one.cutoff, one.name, one) for one in versions if one.cutoff is not None]
+    dated = [found for found in known if found[0] <= limit]
+    dated.sort(key=lambda found: found[:2], reverse=True)
+    return [found[2] for found in dated]
 
 
 class Catalog:

@@ -12,14 +12,14 @@ import numpy as np
 from forecast.core.atomic import discard
 from forecast.core.errors import Conflict, InvalidRequest, VersionDamaged, VersionNotFound
 from forecast.core.state import ModelMetadata, TrainingState
+from forecast.core.times import day_end
 from forecast.store import checkpoint_states, drafts, names
 from forecast.store.aliases import Aliases
-from forecast.store.catalog import Catalog, Version
+from forecast.store.catalog import Catalog, Version, newest_cutoffs
 from forecast.store.holds import Hold, unused
 from forecast.store.layout import Kind, Layout, explained
 from forecast.store.manifest import is_of_later_format, read_manifest, verify, write_manifest
 from forecast.store.retention import superfluous, superfluous_snapshots
-from forecast.store.snapshots import end_of_day, newest_first
 
 log = logging.getLogger(__name__)
 
@@ -187,11 +187,11 @@ class ModelShelf:
         Raises:
             ValueError: this is no moment.
         """
-        return self._first_good(newest_first([*self.versions(), *self.snapshots()], moment))
+        return self._first_good(newest_cutoffs([*self.versions(), *self.snapshots()], moment))
 
     def closest_snapshot(self, cutoff: date) -> Version | None:
         """Find the newest snapshot of a date or an earlier one."""
-        return self._first_good(newest_first(self.snapshots(), end_of_day(cutoff)))
+        return self._first_good(newest_cutoffs(self.snapshots(), day_end(cutoff)))
 
     def find_equal(self, *, config_sha256: str, data_sha256: str) -> Version | None:
         """Find the newest version that was trained with this configuration on this data."""

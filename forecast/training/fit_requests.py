@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from forecast.core.cutoff import cut_all, first_steps
 from forecast.core.errors import BadData, InvalidRequest, LooksAhead
-from forecast.core.state import in_utc
+from forecast.core.times import to_utc
 from forecast.core.types import Series
 from forecast.jobs.plans import Validation
 from forecast.models.base.config import ModelConfig
@@ -116,9 +115,8 @@ def prepared(request: FitRequest, sources: SourceResolver) -> Prepared:
 
 def cut_series(series: Sequence[Series], cutoff: np.datetime64 | None) -> list[Series]:
     """Keep what a fit may see: nothing after the cutoff, and nothing that is known ahead."""
-    if cutoff is not None:
-        return cut_all(series, cutoff)
-    return [first_steps(one, one.length) for one in series]
+    parts = [one.until(one.length if cutoff is None else cutoff) for one in series]
+    return [part for part in parts if part.length]
 
 
 def _is_learnable(series: Series, validation: Validation, config: ModelConfig) -> bool:
@@ -169,7 +167,7 @@ def _cutoff(
     seen = seen_by(weights) if weights else None
     if request.cutoff is None:
         return max(filter(None, (newest, seen)), default=None)
-    asked = _moment(request.cutoff)
+    asked = to_utc(request.cutoff)
     if seen is not None and seen > asked:
         raise LooksAhead(
             f"the weights to start from have seen data up to {seen.date()}, after the cutoff"
@@ -180,12 +178,12 @@ def _cutoff(
 
 
 def _newest(series: Sequence[Series]) -> datetime | None:
-    ends = [times[-1] for one in series if (times := one.past_timestamps) is not None]
-    return _moment(max(ends)) if ends else None
+    ends = [known[-1] for one in series if (known := one.known_from) is not None]
+    return to_utc(max(ends)) if ends else None
 
 
 def _reaches_beyond(series: Sequence[Series], cutoff: np.datetime64) -> bool:
-    return any(times[-1] > cutoff for one in series if (times := one.past_timestamps) is not None)
+    return any(known[-1] > cutoff for one in series if (known := one.known_from) is not None)
 
 
 def seen_by(weights: ResolvedSource) -> datetime | None:
@@ -196,7 +194,7 @@ def seen_by(weights: ResolvedSource) -> datetime | None:
     record = training_record(weights.path)
     if record is None or record.cutoff is None:
         return None
-    return in_utc(record.cutoff)
+    return to_utc(record.cutoff)
 
 
 def training_record(folder: Path) -> TrainingRecord | None:
@@ -205,11 +203,6 @@ def training_record(folder: Path) -> TrainingRecord | None:
         return TrainingRecord.model_validate_json((folder / TRAINING_FILE).read_bytes())
     except (OSError, ValueError):
         return None
-
-
-def _moment(moment: np.datetime64) -> datetime:
-    found: datetime = moment.astype("datetime64[s]").item()
-    return in_utc(found)
 
 
 def _text(cutoff: np.datetime64 | None) -> str:

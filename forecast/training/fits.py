@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forecast.core.atomic import discard, taken_at_once
 from forecast.core.errors import DeadlinePassed, LooksAhead
-from forecast.core.state import in_utc
+from forecast.core.times import to_utc
 from forecast.core.types import Series
 from forecast.jobs.context import JobContext, Stopped, WorkFailed
 from forecast.jobs.records import JobProgress, WindowResult
@@ -232,7 +232,7 @@ def _checked_record(folder: Path, fit: Prepared) -> TrainingRecord:
     record = training_record(folder)
     if record is None:
         raise WorkFailed("internal_error", "the fit left no record of its training")
-    if record.cutoff and fit.cutoff and in_utc(record.cutoff) > fit.cutoff:
+    if record.cutoff and fit.cutoff and to_utc(record.cutoff) > fit.cutoff:
         raise WorkFailed(
             LooksAhead.code, f"the fit has seen {record.cutoff}, after its cutoff {fit.cutoff}"
         )

@@ -8,9 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from forecast.core.errors import ForecastError, LooksAhead
-from forecast.core.state import in_utc
+from forecast.core.times import to_utc
 from forecast.store.names import snapshot_name
-from forecast.store.snapshots import as_datetime
 from forecast.store.versions import ModelStore, Version
 
 log = logging.getLogger(__name__)
@@ -90,5 +89,5 @@ def check_cutoff(name: str, cutoff: datetime | None, first: np.datetime64 | None
     begins = f"the forecasts begin on {first.astype('datetime64[D]')}"
     if cutoff is None:
         raise LooksAhead(f"it is not known what {name} has seen, and {begins}")
-    if in_utc(cutoff) >= as_datetime(first):
+    if to_utc(cutoff) >= to_utc(first):
         raise LooksAhead(f"{name} has seen data up to {cutoff.date()}, and {begins}")

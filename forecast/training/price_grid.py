@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecast.core.cutoff import first_steps
 from forecast.core.errors import BadData, InvalidRequest
-from forecast.core.frequency import Frequency, Timestamps
+from forecast.core.frequency import Timestamps
+from forecast.core.spacing import Placement, infer, place
 from forecast.core.types import FloatArray, Series
 
 MOMENTUM_STEPS = 4
@@ -49,11 +49,12 @@ class PriceGrid:
             raise InvalidRequest("two items have the same id")
         if np.isinf(values).any():
             raise BadData("a price is infinite; send NaN where there is none")
-        freq, steps = _placed(times)
+        placed = _placed(times)
+        steps = placed.positions
         spread = np.full((steps[-1] + 1, len(item_ids)), np.nan)
         spread[steps] = values
         items = tuple(
-            Series(column[None], item_id=item_id, start=times[0], freq=freq)
+            Series(column[None], item_id=item_id, start=placed.start, freq=placed.freq)
             for column, item_id in zip(spread.T, item_ids, strict=True)
         )
         return cls(values, times, steps, items)
@@ -77,7 +78,7 @@ class PriceGrid:
 
     def known(self, row: int, item: int, context: int) -> Series:
         """Give the last `context` steps of an item, up to and including a row."""
-        return first_steps(self.items[item], int(self.steps[row]) + 1).last(context)
+        return self.items[item].until(int(self.steps[row]) + 1).last(context)
 
 
 def relative_change(now: FloatArray, before: FloatArray) -> FloatArray:
@@ -87,12 +88,7 @@ def relative_change(now: FloatArray, before: FloatArray) -> FloatArray:
     return change
 
 
-def _placed(times: Timestamps) -> tuple[Frequency, npt.NDArray[np.int64]]:
+def _placed(times: Timestamps) -> Placement:
     if (np.diff(times).astype(np.int64) <= 0).any():
         raise InvalidRequest("the dates must increase from row to row")
-    freq = Frequency.infer(times).at(times[0])
-    steps = freq.position(times[0], times)
-    if (steps < 0).any():
-        off = times[int(np.argmax(steps < 0))]
-        raise InvalidRequest(f"{off} is not on the grid of freq {freq.alias} from {times[0]}")
-    return freq, steps
+    return place(times, infer(times))

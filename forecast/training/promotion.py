@@ -5,7 +5,6 @@ from datetime import datetime
 
 import numpy as np
 
-from forecast.core.cutoff import first_steps
 from forecast.core.errors import ForecastError
 from forecast.core.types import Series
 from forecast.jobs.context import JobContext, WorkFailed
@@ -118,8 +117,7 @@ def fair(request: FitRequest, seen: datetime | None) -> list[Series]:
         newer = _newer_steps(one, np.datetime64(seen.replace(tzinfo=None), "s"))
         origins = min(min(held, newer) // horizon, _MOST_ORIGINS)
         found += [
-            first_steps(one, one.length - number * horizon).last(_MOST_STEPS)
-            for number in range(origins)
+            one.until(one.length - number * horizon).last(_MOST_STEPS) for number in range(origins)
         ]
     return [one for one in found if _is_measurable(one, horizon)]
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from forecast.core.cutoff import end_of
 from forecast.core.errors import ForecastError
+from forecast.core.times import day_end
 from forecast.core.types import Series
 from forecast.jobs.context import JobContext, Stopped, WorkFailed
 from forecast.jobs.durable import once
@@ -59,7 +59,7 @@ def windows_of(plan: TrainingPlan, series: Sequence[Series]) -> list[FitRequest]
         config=plan.config,
         series=series,
         window=CURRENT,
-        cutoff=end_of(plan.cutoff) if plan.cutoff else None,
+        cutoff=day_end(plan.cutoff) if plan.cutoff else None,
         validation=plan.validation,
         source=plan.source,
         processes=plan.processes,
@@ -70,7 +70,7 @@ def windows_of(plan: TrainingPlan, series: Sequence[Series]) -> list[FitRequest]
         replace(
             current,
             window=day.isoformat(),
-            cutoff=end_of(day),
+            cutoff=day_end(day),
             snapshot=day,
             overwrite=plan.snapshots is not None and plan.snapshots.overwrite,
         )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from forecast.core.cutoff import first_steps
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import Series
 from forecast.jobs.plans import Validation
@@ -34,7 +33,7 @@ def split(series: Sequence[Series], validation: Validation, config: ModelConfig)
     train, held_back = [], []
     for one in series:
         held = held_steps(one.length, validation, config)
-        train.append(first_steps(one, one.length - held))
+        train.append(one.until(one.length - held))
         if held:
             held_back.append(one.last(held + context))
     return Split(tuple(train), tuple(held_back))

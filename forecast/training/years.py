@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from datetime import date
 
-import numpy as np
-
 from forecast.core.errors import InvalidRequest
+from forecast.core.times import year_of
 from forecast.core.types import Series
 from forecast.jobs.plans import Snapshots
 
@@ -53,10 +52,6 @@ def _bounds(series: Sequence[Series]) -> tuple[int, int]:
                 f"{one.item_id!r} has no times, so there are no years to train for;"
                 " send start and freq, or timestamps, or leave snapshots out"
             )
-        starts.append(_year(times[0]))
-        nexts.append(_year(following[0]))
+        starts.append(year_of(times[0]))
+        nexts.append(year_of(following[0]))
     return min(starts), max(nexts) - 1
-
-
-def _year(moment: np.datetime64) -> int:
-    return int(moment.astype("datetime64[Y]").astype(int)) + 1970

@@ -1,6 +1,7 @@
 """What happens around every request."""
 
 import asyncio
+import gzip
 import logging
 import socket
 import threading
@@ -75,6 +76,25 @@ def test_a_body_of_the_very_limit_passes(client, hosts):
     assert client.post(INFERENCE, content=b"x" * 1000).status_code == 200
     assert client.post(INFERENCE, content=iter([b"x" * 500, b"x" * 500])).status_code == 200
     assert [len(call.body) for call in hosts["toy"].calls] == [1000, 1000]
+
+
+def test_a_gzip_body_is_unpacked_within_the_limit_and_other_encodings_are_named(client, hosts):
+    def post(body, encoding="gzip"):
+        return client.post(INFERENCE, content=body, headers={"Content-Encoding": encoding})
+
+    packed = gzip.compress(b"x" * 1000)
+    assert post(packed).status_code == 200
+    assert post(iter([packed[:10], packed[10:]])).status_code == 200
+    assert [call.body for call in hosts["toy"].calls] == [b"x" * 1000] * 2
+    bomb = post(gzip.compress(b"x" * 1001))
+    assert (bomb.status_code, bomb.json()["code"]) == (413, "too_large")
+    assert "1000" in bomb.json()["detail"]
+    for broken in (b"x", packed[:-4]):
+        assert post(broken).status_code == 400
+    other = post(b"x", "br")
+    assert other.status_code == 415
+    assert "Content-Encoding 'br'" in other.json()["detail"]
+    assert len(hosts["toy"].calls) == 2
 
 
 def test_while_draining_new_work_is_turned_away_and_health_still_answers(hosts):

@@ -27,6 +27,7 @@ from forecast.store.config import StoreConfig
 from forecast.store.versions import ModelStore
 from forecast.wiring import gateway_app
 from tests.api.serving import AUTH, KEY, running
+from tests.examples import examples
 
 
 def no_error_of_ours(context, response, case) -> None:
@@ -85,9 +86,9 @@ OPERATIONS = [
     ("POST", "/forecast/v1/jobs/{job_id}/cancel"),
     ("POST", "/forecast/v1/jobs/{job_id}/retry"),
 ]
-WITH_BODY = 100  # requests of each mode
-WITH_PARAMETERS = 20
-WITHOUT = 2  # a route without either has but one request to make
+WITH_BODY = examples(100)  # requests of each mode
+WITH_PARAMETERS = examples(20)
+WITHOUT = examples(2)  # a route without either has but one request to make
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "forecast"
-FILES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))
+TREES = {
+    str(file.relative_to(PACKAGE)): ast.parse(file.read_text(), filename=str(file))
+    for file in sorted(PACKAGE.rglob("*.py"))
+}
 
 # From the bottom up; a layer imports its own and those below it.
 LAYERS = ("core", "models", "store", "data", "jobs", "serving", "training", "api")
@@ -48,13 +51,9 @@ MODEL_LIBRARIES = {
 IN_BASE = {"torch", "peft"}  # what several models are trained with
 
 
-def tree_of(file: str) -> ast.Module:
-    return ast.parse((PACKAGE / file).read_text(), filename=file)
-
-
-def imports(file: str) -> Iterator[str]:
+def names_in(tree: ast.Module) -> Iterator[str]:
     """Name what is imported, wherever it stands; `from a import b` gives `a` and `a.b`."""
-    for node in ast.walk(tree_of(file)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -64,79 +63,97 @@ def imports(file: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+IMPORTS = {file: set(names_in(tree)) for file, tree in TREES.items()}
+
+
 def libraries(file: str) -> set[str]:
-    return {name.partition(".")[0] for name in imports(file)}
+    return {name.partition(".")[0] for name in IMPORTS[file]}
 
 
-def parts_within(file: str) -> list[set[str]]:
-    """The folders and modules of ours that a file imports, by their depth."""
-    own = [name.split(".")[1:] for name in imports(file) if name.startswith("forecast.")]
-    return [{name[depth] for name in own if len(name) > depth} for depth in (0, 1)]
+def ours(file: str, *, within: str = "forecast") -> set[str]:
+    """Name the folders and modules of a package of ours that a file imports."""
+    depth = within.count(".") + 1
+    return {name.split(".")[depth] for name in IMPORTS[file] if name.startswith(f"{within}.")}
 
 
 def layer_of(file: str) -> str:
     return Path(file).parts[0].removesuffix(".py")
 
 
-def test_every_layer_is_there_to_be_checked():
-    assert {layer_of(file) for file in FILES} == {"__init__", *LAYERS, *COMPOSITION}
-
-
-@pytest.mark.parametrize("file", [file for file in FILES if layer_of(file) in LAYERS])
-def test_a_file_imports_only_its_own_layer_and_those_below(file):
-    layer = layer_of(file)
-    allowed = {*LAYERS[: LAYERS.index(layer) + 1], "__version__"}
-    if layer == "store":
-        allowed.remove("models")  # it keeps folders, not objects
-    assert parts_within(file)[0] <= allowed
-
-
-def in_folder_of_a_model(file: str) -> bool:
+def model_of(file: str) -> str | None:
+    """Name the model in whose folder a file is."""
     parts = Path(file).parts
-    return parts[0] == "models" and len(parts) == 3 and parts[1] != "base"
+    inside = parts[0] == "models" and len(parts) == 3 and parts[1] != "base"
+    return parts[1] if inside else None
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if in_folder_of_a_model(file)])
-def test_no_model_imports_another(file):
-    models = {Path(other).parts[1] for other in FILES if in_folder_of_a_model(other)}
-    imported = {name.split(".")[2] for name in imports(file) if name.startswith("forecast.models.")}
-    assert imported & models <= {Path(file).parts[1]}
+def allowed_layers(layer: str) -> set[str]:
+    allowed = {*LAYERS[: LAYERS.index(layer) + 1], "__version__"}
+    return allowed - {"models"} if layer == "store" else allowed  # it keeps folders, not objects
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_only_the_api_and_the_composition_know_http_frameworks(file):
-    if layer_of(file) not in {"api", *COMPOSITION}:
-        assert not libraries(file) & WEB
+def allowed_libraries(file: str) -> set[str]:
+    if model_of(file) and not file.endswith("/spec.py"):
+        return MODEL_LIBRARIES
+    return IN_BASE if file.startswith("models/base/") else set()
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_only_models_know_model_libraries(file):
-    if in_folder_of_a_model(file) and not file.endswith("/spec.py"):
-        return
-    allowed = IN_BASE if file.startswith("models/base/") else set()
-    assert libraries(file) & MODEL_LIBRARIES <= allowed
+def offenders(wrong: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Keep the files that do something wrong, with what it is: all of them in one message."""
+    return {file: found for file, found in wrong.items() if found}
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_only_the_composition_reads_the_environment(file):
-    if file in READ_THE_ENVIRONMENT:
-        return
-    for node in ast.walk(tree_of(file)):
-        assert not (isinstance(node, ast.Attribute) and node.attr in {"getenv", "environb"})
-    assert environment_uses(tree_of(file)) <= {"setdefault", "written"}
+def test_every_layer_is_there_to_be_checked():
+    assert {layer_of(file) for file in TREES} == {"__init__", *LAYERS, *COMPOSITION}
+
+
+def test_a_file_imports_only_its_own_layer_and_those_below():
+    layers = {file: layer_of(file) for file in TREES if layer_of(file) in LAYERS}
+    wrong = {file: ours(file) - allowed_layers(layer) for file, layer in layers.items()}
+    assert offenders(wrong) == {}
+
+
+def test_no_model_imports_another():
+    models = {model for file in TREES if (model := model_of(file))}
+    wrong = {
+        file: ours(file, within="forecast.models") & models - {model}
+        for file in TREES
+        if (model := model_of(file))
+    }
+    assert offenders(wrong) == {}
+
+
+def test_only_the_api_and_the_composition_know_http_frameworks():
+    below = [file for file in TREES if layer_of(file) not in {"api", *COMPOSITION}]
+    assert offenders({file: libraries(file) & WEB for file in below}) == {}
+
+
+def test_only_models_know_model_libraries():
+    wrong = {file: libraries(file) & MODEL_LIBRARIES - allowed_libraries(file) for file in TREES}
+    assert offenders(wrong) == {}
+
+
+def test_only_the_composition_reads_the_environment():
+    files = {file: tree for file, tree in TREES.items() if file not in READ_THE_ENVIRONMENT}
+    wrong = {
+        file: environment_uses(tree) - {"setdefault", "written"} for file, tree in files.items()
+    }
+    assert offenders(wrong) == {}
 
 
 def environment_uses(tree: ast.Module) -> set[str]:
-    """How `os.environ` is used: what is told to a library is not read."""
-    used = {"setdefault": 0, "written": 0}
+    """How the environment is used: what is told to a library is not read."""
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    used = {node.attr for node in attributes if node.attr in {"getenv", "environb"}}
+    told = {"setdefault": 0, "written": 0}
+    for node in attributes:
+        told["setdefault"] += node.attr == "setdefault" and is_environment(node.value)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr == "setdefault":
-            used["setdefault"] += is_environment(node.value)
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            used["written"] += is_environment(node.value)
-    total = sum(is_environment(node) for node in ast.walk(tree))
-    found = {name for name, count in used.items() if count}
-    return found if total == sum(used.values()) else {*found, "read"}
+            told["written"] += is_environment(node.value)
+    used |= {name for name, count in told.items() if count}
+    total = sum(is_environment(node) for node in attributes)
+    return used if total == sum(told.values()) else {*used, "read"}
 
 
 def is_environment(node: ast.AST) -> bool:
@@ -148,6 +165,7 @@ def is_environment(node: ast.AST) -> bool:
     [
         ("import os\nos.environ.get('HOME')", {"read"}),
         ("import os\nx = os.environ['HOME']", {"read"}),
+        ("import os\nx = os.getenv('HOME')", {"getenv"}),
         ("import os\nos.environ['A'] = '1'", {"written"}),
         ("import os\nos.environ.setdefault('A', '1'); f(os.environ)", {"setdefault", "read"}),
     ],

@@ -124,7 +124,7 @@ def test_views_that_are_not_contiguous_are_encoded_right(read_one):
         ),
         (
             {"start": "2026-01-01T00:00:00+01:00", "freq": "D"},
-            ["2026-01-04T23:00:00Z", "2026-01-05T23:00:00Z"],
+            ["2026-01-05T00:00:00+01:00", "2026-01-06T00:00:00+01:00"],
         ),
     ],
 )
@@ -236,6 +236,7 @@ def test_arrow_times_have_a_zone_where_all_series_do(read):
         return table.schema.field("timestamp").type
 
     assert kind("2026-01-01T00:00Z", "2026-01-01T00:00+01:00") == pa.timestamp("s", tz="UTC")
+    assert kind("2026-01-01T00:00-05:00") == pa.timestamp("s", tz="-05:00")
     assert kind("2026-01-01T00:00Z", "2026-01-01T00:00") == pa.string()
 
 

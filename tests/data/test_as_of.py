@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast.core.errors import InvalidRequest, LooksAhead
-from forecast.data.as_of import Wanted, read_moment, shown
+from forecast.core.times import shown
+from forecast.data.as_of import Wanted, read_moment
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
 from tests.data.conftest import make_spec
@@ -77,7 +78,7 @@ def test_a_strict_request_refuses_it_and_names_both_dates(ask):
 
 
 def test_covariates_known_ahead_go_on_after_the_cut_and_others_end_there():
-    (series,) = native(as_of="2020-01-08T12:00:00").series
+    (series,) = native(as_of="2020-01-09T12:00:00").series
     assert series.length == 8
     np.testing.assert_array_equal(series.past_covariates["visits"], range(8))
     np.testing.assert_array_equal(series.past_covariates["promo"], [0, 1] * 4)
@@ -122,7 +123,7 @@ def test_the_same_is_true_of_categories_and_of_tables():
         read(document | {"parameters": {"horizon": 3}})
 
 
-@pytest.mark.parametrize("moment", ["2020-01-06T00:00:00Z", "2020-01-06T02:00:00+02:00"])
+@pytest.mark.parametrize("moment", ["2020-01-07T00:00:00Z", "2020-01-07T02:00:00+02:00"])
 def test_a_time_with_an_offset_counts_in_utc(moment):
     assert native(as_of=moment, series={"start": "2020-01-01T00:00:00Z"}).series[0].length == 6
 

@@ -13,6 +13,7 @@ from forecast.data.policy import DataPolicy
 from forecast.data.requests import InferenceRequest, RequestReader
 from forecast.models.base.config import ModelOptions
 from forecast.models.spec import Capabilities, License, ModelSpec
+from tests.examples import examples
 
 SPEC = ModelSpec(
     model_id="example",
@@ -187,19 +188,18 @@ def attempt(body, content_type="application/json"):
     return request
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(JSON | NATIVE | TABLE | NAMED)
 def test_no_json_whatsoever_raises_anything_else(document):
     attempt(orjson.dumps(document))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(NATIVE)
 def test_no_native_request_raises_anything_else(document):
     attempt(orjson.dumps(document))
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=200),
     st.sampled_from(["", "application/json", "text/csv", "multipart/form-data; boundary=x"]),
@@ -208,7 +208,6 @@ def test_no_bytes_whatsoever_raise_anything_else(body, content_type):
     attempt(body, content_type)
 
 
-@settings(deadline=None)
 @given(
     targets=st.lists(
         st.lists(
@@ -238,7 +237,6 @@ def test_a_valid_request_is_read_as_it_was_sent(targets, horizon, freq, levels, 
         assert len(series.past_timestamps) == len(target)
 
 
-@settings(deadline=None)
 @given(
     keep=st.lists(st.booleans(), min_size=4, max_size=40),
     freq=st.sampled_from(["D", "h", "MS", "ME", "B", "W-SUN", "30min", "QE"]),

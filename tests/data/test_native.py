@@ -41,7 +41,7 @@ def test_the_example_of_the_contract_is_read_whole(read):
 
     (series,) = request.series
     np.testing.assert_array_equal(series.target, [[12, 15, math.nan, 19]])
-    assert (series.item_id, series.channels, series.is_utc) == ("store_1", (), False)
+    assert (series.item_id, series.channels, series.clock) == ("store_1", (), None)
     assert (str(series.start), series.freq.alias) == ("2026-01-01T00:00:00", "D")
     np.testing.assert_array_equal(series.past_covariates["visits"], [90, 88, 101, 120])
     np.testing.assert_array_equal(series.future_covariates["promo"], [1, 0])
@@ -79,10 +79,11 @@ def test_a_list_per_channel_makes_channels(read_one):
     assert single.channels == ("0",)
 
 
-def test_times_with_an_offset_are_put_in_utc(read_one):
-    (series,) = read_one(start="2026-01-01T06:00:00+02:00", freq="h").series
-    assert str(series.start) == "2026-01-01T04:00:00"
-    assert series.is_utc
+@pytest.mark.parametrize(("offset", "clock"), [("+02:00", "+02:00"), ("Z", "UTC")])
+def test_times_with_an_offset_are_those_of_its_clock(read_one, offset, clock):
+    (series,) = read_one(start=f"2026-01-01T06:00:00{offset}", freq="h").series
+    assert str(series.start) == "2026-01-01T06:00:00"
+    assert series.clock == clock
 
 
 @pytest.mark.parametrize("freq", ["ME", "M"])
@@ -124,13 +125,13 @@ def test_the_frequency_is_inferred_from_timestamps(read_one):
     assert series.freq.alias == "ME"
 
 
-def test_covariates_of_text_or_booleans_are_categories(read_one):
+def test_covariates_of_text_are_categories_and_booleans_numbers(read_one):
     (series,) = read_one(
         past_covariates={"open": [True, None, False, True], "kind": ["a", "b", "a", "b"]},
         future_covariates={"open": [True, False]},
     ).series
-    assert series.past_covariates["open"].tolist() == ["true", "", "false", "true"]
-    assert series.future_covariates["open"].tolist() == ["true", "false"]
+    np.testing.assert_array_equal(series.past_covariates["open"], [1, math.nan, 0, 1])
+    assert series.future_covariates["open"].tolist() == [1, 0]
     assert is_categorical(series.past_covariates["kind"])
 
 

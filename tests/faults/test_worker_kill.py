@@ -6,6 +6,7 @@ import random
 import pytest
 
 from forecast.jobs.records import JobState
+from tests.examples import examples
 from tests.jobs.jobs_at_work import (
     SERIES,
     database_of,
@@ -17,8 +18,8 @@ from tests.jobs.jobs_at_work import (
     workers,
 )
 
-KILLS = 8
-STEPS = 300
+KILLS = examples(20)
+STEPS = 30 * KILLS
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

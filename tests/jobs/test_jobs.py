@@ -22,6 +22,7 @@ from forecast.jobs.log_file import told
 from forecast.jobs.log_tail import LogTail
 from forecast.jobs.plans import BacktestPlan, read_plan, read_plan_series
 from forecast.jobs.records import JobFilter, JobKind, JobState
+from tests.examples import examples
 from tests.jobs.jobs_at_work import SERIES, database_of, jobs_of, plan
 
 UNKNOWN = new_id(JobKind.TRAINING)
@@ -226,7 +227,11 @@ def test_only_what_did_not_succeed_is_tried_again(url, folder):
     asyncio.run(flow())
 
 
-@pytest.mark.parametrize("name", ["nothing", UNKNOWN, "\0", "../jobs", "ü" * 100, ""])
+@pytest.mark.parametrize(
+    "name",
+    ["nothing", UNKNOWN, "\0", "../jobs", "ü" * 100, ""],
+    ids=["word", "unknown", "null", "path", "long", "empty"],
+)
 def test_a_job_that_there_is_not_is_not_found(name, tmp_path):
     async def flow():
         jobs = jobs_of(tmp_path / "jobs", f"sqlite:///{tmp_path / 'jobs.db'}")
@@ -289,7 +294,7 @@ def test_the_oldest_jobs_that_are_over_are_forgotten_and_what_nobody_knows_is_re
     asyncio.run(flow())
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(st.binary(max_size=60), max_size=8),
     last=st.integers(min_value=1, max_value=200),

@@ -242,8 +242,8 @@ def test_the_record_of_a_training_tells_the_cutoff_of_weights_outside_the_store(
         initialize(client, source="local:trained")
         found = answered(client, as_of="2020-02-29", strict=True)
         problem = refused(client, as_of="2020-02-28", strict=True)
-    assert found["model"]["cutoff"] == "2020-02-29T00:00:00"
-    assert "until 2020-02-29T00:00:00, after as_of, 2020-02-28" in problem["detail"]
+    assert found["model"]["cutoff"] == "2020-02-29"
+    assert "until 2020-02-29, after as_of, 2020-02-28" in problem["detail"]
 
 
 def test_weights_outside_the_store_that_were_tuned_from_others_say_so(tmp_path):

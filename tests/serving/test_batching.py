@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from forecast.core.errors import DeadlinePassed, Draining, QueueFull, RemoteUnavailable
 from forecast.serving.batching import Batcher
+from tests.examples import examples
 
 PATIENCE_S = 10.0
 
@@ -189,7 +190,7 @@ def test_closing_a_stuck_model_refuses_what_still_waits(batcher, run):
         waiting.result(PATIENCE_S)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(100))
 @given(
     requests=st.lists(
         st.lists(st.tuples(st.sampled_from("abc"), st.integers(-2, 50)), max_size=9), max_size=12

@@ -191,6 +191,7 @@ def test_a_version_that_would_not_be_taken_back_is_not_logged(shelf, place):
 @pytest.mark.parametrize(
     ("uri", "error"),
     [(f"http://127.0.0.1:{free_port()}", SourceUnavailable), (None, InvalidRequest)],
+    ids=["closed-port", "no-server-named"],
 )
 def test_a_server_that_is_not_there_is_said_at_once(shelf, uri, error):
     version = publish(shelf, VERSION)

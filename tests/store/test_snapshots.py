@@ -3,17 +3,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecast.store.snapshots import as_datetime
+from tests.examples import examples
 from tests.store.stored import publish, publish_snapshot, shelf_at
 
 YEARS = st.sets(st.integers(2000, 2006), max_size=4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(50))
 @given(
     snapshots=YEARS, versions=YEARS, moment=st.datetimes(datetime(1999, 1, 1), datetime(2008, 1, 1))
 )
@@ -50,10 +49,3 @@ def test_a_damaged_one_is_passed_over(tmp_path):
     (shelf.get("2020-12-31").path / "weights/model.safetensors").write_text("abd")
     assert shelf.newest_before(datetime(2022, 1, 1)).name == "snapshot_2019-12-31"
     assert shelf.closest_snapshot(date(2021, 12, 31)).name == "snapshot_2019-12-31"
-
-
-def test_what_is_no_moment_is_refused():
-    assert as_datetime(np.datetime64("2020-01-02")) == datetime(2020, 1, 2, tzinfo=UTC)
-    for moment in (np.datetime64("NaT"), np.datetime64("20000-01-01")):
-        with pytest.raises(ValueError, match="must be a time"):
-            as_datetime(moment)

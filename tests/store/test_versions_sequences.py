@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from forecast.core.errors import VersionNotFound
+from tests.examples import examples
 from tests.store.shelf_model import ShelfModel
 from tests.store.stored import content, publish, shelf_at
 
@@ -127,7 +128,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=25,
+    max_examples=examples(50),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

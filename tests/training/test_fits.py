@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from forecast.core.cutoff import end_of
 from forecast.core.errors import BadData, LooksAhead
+from forecast.core.times import day_end
 from forecast.jobs.plans import Validation
 from forecast.models import MODEL_REGISTRY
 from forecast.store.hub import HubSettings
@@ -34,7 +34,7 @@ def request(**changes) -> FitRequest:
 
 
 def snapshot(**changes) -> FitRequest:
-    return request(window=DAY.isoformat(), cutoff=end_of(DAY), snapshot=DAY, **changes)
+    return request(window=DAY.isoformat(), cutoff=day_end(DAY), snapshot=DAY, **changes)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_version_holds_all_that_is_known_of_it(tmp_path, store, fits):
     assert metadata.data_reference == "made up"
     assert metadata.metrics == window.metrics
     assert set(window.metrics) == {"validation_loss"}
-    newest = weekly(5).past_timestamps[-1].item().replace(tzinfo=UTC)
+    newest = weekly(5).known_from[-1].item().replace(tzinfo=UTC)
     assert window.cutoff == metadata.cutoff == newest
     assert {file.name for file in version.path.iterdir()} == {
         "config.json", "training_metadata.json", "weights", "manifest.json",
@@ -103,7 +103,7 @@ def test_the_same_job_that_was_killed_before_it_could_say_so_has_trained_it(tmp_
         {"config": LSTM | {"seed": 1}},
         {"series": [weekly(4)]},
         {"validation": Validation(share=0.2)},
-        {"cutoff": end_of(DAY)},
+        {"cutoff": day_end(DAY)},
     ],
 )
 def test_another_fit_is_another_version(tmp_path, store, fits, change):

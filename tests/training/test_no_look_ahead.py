@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forecast.core.cutoff import cut, end_of
+from forecast.core.times import day_end
 from forecast.core.types import ForecastTask, Series
 from forecast.jobs.plans import Validation
 from forecast.models import MODEL_REGISTRY
@@ -20,6 +20,7 @@ from forecast.training.fit_requests import FitRequest, prepared
 from forecast.training.fits import order_of, write_order
 from forecast.training.processes.call import Call
 from forecast.training.processes.fitting import fit
+from tests.examples import examples
 from tests.training.fit_helpers import LSTM, PATCHTST, fits_at, job_at, store_at, weekly
 
 pytest.importorskip("torch", reason="needs the networks extra")
@@ -32,7 +33,9 @@ CONFIGS = {
 }
 TASK = ForecastTask(horizon=4, quantile_levels=(0.1, 0.5, 0.9))
 SETTINGS = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -55,7 +58,7 @@ def request(model: str, series: list[Series]) -> FitRequest:
         config=CONFIGS[model],
         series=series,
         window=DAY.isoformat(),
-        cutoff=end_of(DAY),
+        cutoff=day_end(DAY),
         snapshot=DAY,
         validation=Validation(share=0.2),
     )
@@ -81,7 +84,7 @@ def learned(model: str, series: list[Series], sources: Any = None) -> dict[str, 
 def outcome(model: str, target: Path, series: list[Series]) -> dict[str, Any]:
     """Every byte of the weights, scaler and configuration, and what is forecast with them."""
     loaded = MODEL_REGISTRY[model].model_class().load_model(target)
-    pasts = [past for one in series if (past := cut(one, end_of(DAY), horizon=0)) is not None]
+    pasts = [past for one in series if (past := one.until(day_end(DAY))).length]
     pasts = [replace(past, future_covariates=ahead(past)) for past in pasts]
     forecasts = loaded.predict(pasts, TASK)
     return {
@@ -121,8 +124,7 @@ def kinds() -> st.SearchStrategy[str]:
 
 
 def changed(series: Series, rng: np.random.Generator, kind: str) -> Series:
-    past = cut(series, end_of(DAY))
-    assert past is not None
+    past = series.until(day_end(DAY))
     if kind == "none":
         return replace(past, future_covariates={name: [] for name in past.past_covariates})
     steps = series.length - past.length + (30 if kind == "longer" else 0)
@@ -165,7 +167,7 @@ def test_no_future_changes_what_patchtst_learns(expected, series):
 def test_the_last_step_before_the_cutoff_does(expected, model):
     series = panel(model)
     times = series[0].past_timestamps
-    last = int(np.searchsorted(times, end_of(DAY), side="right")) - 1
+    last = int(np.searchsorted(times, day_end(DAY), side="right")) - 1
     series[0].target[0, last] += 1
     found = learned(model, series)
     assert found["hashes"][1] != expected[model]["hashes"][1]

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -46,12 +45,7 @@ def hold_out(series: Series, horizon: int) -> HeldOut:
             f"series {series.item_id!r} has {series.length} steps; evaluating a horizon of"
             f" {horizon} needs more"
         )
-    past = {name: values[:kept] for name, values in series.past_covariates.items()}
-    ahead = {name: series.past_covariates[name][kept:] for name in series.future_covariates}
-    cut = replace(
-        series, target=series.target[:, :kept], past_covariates=past, future_covariates=ahead
-    )
-    return cut, series.target[:, kept:]
+    return series.until(kept, horizon), series.target[:, kept:]
 
 
 def measure(held_out: Sequence[HeldOut], forecasts: Sequence[Forecast]) -> dict[str, float]:

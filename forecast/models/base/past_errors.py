@@ -74,7 +74,7 @@ def _cuts(series: Series, reach: int, horizon: int, count: int, least: int) -> l
     return [
         cut
         for origin in origins_of(series.length, reach, count)
-        if _observed(cut := _until(series, origin, horizon)) >= least
+        if _observed(cut := series.until(origin, horizon)) >= least
     ]
 
 
@@ -91,18 +91,6 @@ def origins_of(length: int, reach: int, count: int) -> tuple[int, ...]:
         return ()
     spread = np.linspace(first, last, count).round().astype(int)
     return tuple(int(origin) for origin in np.unique(spread) if origin > 0)
-
-
-def _until(series: Series, origin: int, horizon: int) -> Series:
-    """Cut a series; what is known ahead is read from the covariate's later past."""
-    past = {name: values[:origin] for name, values in series.past_covariates.items()}
-    ahead = {
-        name: np.concatenate([series.past_covariates[name][origin:], values])[:horizon]
-        for name, values in series.future_covariates.items()
-    }
-    return replace(
-        series, target=series.target[:, :origin], past_covariates=past, future_covariates=ahead
-    )
 
 
 def _observed(series: Series) -> int:

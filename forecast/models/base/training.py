@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 import forecast
+from forecast.core.times import to_utc
 from forecast.core.types import Series
 from forecast.models.base.config import TrainingMode
 
@@ -60,7 +61,7 @@ class TrainingRecord(BaseModel):
     """`training_metadata.json`: everything about a training but its configuration.
 
     Attributes:
-        cutoff: time of the newest step that was learned from, validation included.
+        cutoff: when the newest step that was learned from was known, validation included.
         data_sha256: of the values, names and times of the series, in order.
         data_reference: where the data came from, in the caller's words.
     """
@@ -129,11 +130,8 @@ def _hash_covariates(digest: "hashlib._Hash", covariates: Mapping[str, Any]) -> 
 
 
 def _cutoff(series: Sequence[Series]) -> datetime | None:
-    ends = [times[-1] for one in series if (times := one.past_timestamps) is not None]
-    if not ends:
-        return None
-    newest: datetime = max(ends).astype("datetime64[s]").item()
-    return newest
+    ends = [known[-1] for one in series if (known := one.known_from) is not None]
+    return to_utc(max(ends)) if ends else None
 
 
 def _library_versions() -> dict[str, str]:

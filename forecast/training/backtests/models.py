@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from forecast.core.atomic import discard, publish
@@ -18,6 +17,7 @@ from forecast.core.errors import (
     ModelNotReady,
     VersionNotFound,
 )
+from forecast.core.times import to_utc, year_of
 from forecast.core.types import Series
 from forecast.jobs.context import JobContext
 from forecast.jobs.plans import BacktestPlan
@@ -117,7 +117,7 @@ def _by_year(windows: Sequence[Window]) -> Iterator[tuple[Window, ...]]:
 
 def _year(window: Window) -> int:
     assert window.origin is not None
-    return int(window.origin.astype("datetime64[Y]").astype(int)) + 1970
+    return year_of(window.origin)
 
 
 # With `refit: never`
@@ -217,8 +217,8 @@ def _fitted(backtest: Backtest, windows: tuple[Window, ...], number: int, of: in
 
 def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
     """Fit on what was known at an origin, for this backtest alone: nothing is published."""
-    plan, spec, origin = backtest.plan, backtest.spec, first.origin
-    assert origin is not None
+    plan, spec, known = backtest.plan, backtest.spec, first.known
+    assert known is not None
     name = f"{first.number:04d}"
     target = backtest.folder_of_fit(name)
     request = FitRequest(
@@ -226,7 +226,7 @@ def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
         config=plan.config,
         series=backtest.series,
         window=first.name,
-        cutoff=origin,
+        cutoff=known,
         validation=plan.validation,
         source=starting_weights(plan.source, spec.config(**plan.config), spec),
         data_reference=plan.data_reference,
@@ -234,10 +234,10 @@ def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
         windows=of,
     )
     if target.exists():  # its worker was killed before it could say so
-        return Chosen(fit=name, cutoff=_datetime(origin), sha256=digest(target))
+        return Chosen(fit=name, cutoff=to_utc(known), sha256=digest(target))
     with _appearing(target) as draft:
         trained = backtest.fits.train(request, backtest.context, draft)
-    chosen = Chosen(fit=name, cutoff=_datetime(origin), sha256=digest(target))
+    chosen = Chosen(fit=name, cutoff=to_utc(known), sha256=digest(target))
     return chosen.with_warning(*trained.prepared.notes)
 
 
@@ -248,11 +248,6 @@ def _appearing(target: Path) -> Iterator[Path]:
     draft.mkdir(parents=True)
     yield draft
     publish(draft, target)
-
-
-def _datetime(moment: np.datetime64) -> datetime:
-    found: datetime = moment.astype("datetime64[s]").item()
-    return found.replace(tzinfo=UTC)
 
 
 # What a choice leads to

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecast.core.cutoff import first_steps, steps_until
 from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Timestamps
 from forecast.core.types import FloatArray, Series
@@ -34,12 +33,14 @@ class Window:
     Attributes:
         number: from 1, the oldest.
         origin: time of the last step known; None where time is not known.
+        known: the moment at which it was known: its period was over.
         first: time of the first step that is forecast.
         steps_left: steps of the longest series after the origin.
     """
 
     number: int
     origin: np.datetime64 | None
+    known: np.datetime64 | None
     first: np.datetime64 | None
     steps_left: int
     parts: tuple[Part, ...]
@@ -111,18 +112,20 @@ def _check_room(longest: Series, plan: BacktestPlan) -> None:
 def _window(
     series: Sequence[Series], longest: Series, number: int, left: int, needs: tuple[int, int]
 ) -> Window:
-    times = longest.past_timestamps
+    times, known_from = longest.past_timestamps, longest.known_from
     kept = longest.length - left
+    known = None if known_from is None else known_from[kept - 1]
     origin, first = (None, None) if times is None else (times[kept - 1], times[kept])
-    parts = [_part(one, left, origin, needs) for one in series]
-    return Window(number, origin, first, left, tuple(part for part in parts if part is not None))
+    found = [_part(one, left, known, needs) for one in series]
+    parts = tuple(part for part in found if part is not None)
+    return Window(number, origin, known, first, left, parts)
 
 
 def _part(
-    series: Series, left: int, origin: np.datetime64 | None, needs: tuple[int, int]
+    series: Series, left: int, known: np.datetime64 | None, needs: tuple[int, int]
 ) -> Part | None:
     horizon, min_context = needs
-    kept = series.length - left if origin is None else steps_until(series, origin)
+    kept = series.length - left if known is None else series.steps_until(known)
     if kept < 1 or series.length - kept < horizon:
         return None
     observed = ~np.isnan(series.target[:, :kept])
@@ -130,7 +133,7 @@ def _part(
         return None
     times = series.past_timestamps
     return Part(
-        past=first_steps(series, kept, horizon=horizon),
+        past=series.until(kept, horizon),
         actual=series.target[:, kept : kept + horizon],
         timestamps=None if times is None else times[kept : kept + horizon],
     )

@@ -5,8 +5,8 @@ from datetime import date
 
 import numpy as np
 
-from forecast.core.cutoff import cut_all, end_of
 from forecast.core.errors import InvalidRequest, LicenseNotAccepted, NotTrainable
+from forecast.core.times import day_end
 from forecast.core.types import Series
 from forecast.jobs.plans import Snapshots, TrainingPlan, Validation
 from forecast.models.base.checks import check_training_options, check_training_series
@@ -142,8 +142,8 @@ def _check_enough(
     pointer: str,
 ) -> None:
     """Refuse a cutoff before which no series holds one step and a horizon after it."""
-    kept = list(series) if cutoff is None else cut_all(series, end_of(cutoff))
-    kept = [one for one in kept if not np.isnan(one.target).all()]
+    kept = [one if cutoff is None else one.until(day_end(cutoff)) for one in series]
+    kept = [one for one in kept if one.length and not np.isnan(one.target).all()]
     needed = (config.horizon or 1) + 1
     left = max((_left(one.length, validation, config) for one in kept), default=0)
     if left >= needed:

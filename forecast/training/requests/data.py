@@ -9,7 +9,7 @@ from forecast.core.errors import FieldError, InvalidRequest
 from forecast.core.types import Series
 from forecast.data.file_series import series_of_file
 from forecast.data.file_series import text_columns as text_columns_of_roles
-from forecast.data.files import format_of, frame_of_columns, read_frame
+from forecast.data.files import format_of, frame_of_document, read_frame
 from forecast.data.inline import SeriesInput
 from forecast.data.inputs import SeriesBatch, batch_of_inputs
 from forecast.data.named_file import NamedFileParameters, NamedFileRequest
@@ -68,7 +68,7 @@ class DataReader:
             case InlineData():
                 return _of_batch(_inline(data.inputs, horizon, self.policy))
             case TableData():
-                frame = frame_of_columns(data.data, self.policy)
+                frame = frame_of_document(data.data, self.policy, data.schema_.names)
                 return _of_batch(series_of_table(frame, data.schema_, self.policy))
             case NamedFileData():
                 return self._wide(data, able)

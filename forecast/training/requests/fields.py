@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from forecast.data.inline import MAX_HORIZON, SeriesInput
 from forecast.data.named_file import Role
-from forecast.data.tables import Columns, TableSchema
+from forecast.data.tables import Table, TableSchema
 from forecast.data.validation import WireModel
 from forecast.jobs.plans import FIRST_YEARS
 from forecast.models.base.config import LoraConfig
@@ -166,7 +166,7 @@ class InlineData(WireModel):
 class TableData(WireModel):
     """The items of a table."""
 
-    data: Columns = Field(description="Column → its values, one a row; all of one length.")
+    data: Table = Field(description="Columns, or rows, as in a forecast.")
     schema_: TableSchema = Field(alias="schema", description="Which column is what.")
 
 

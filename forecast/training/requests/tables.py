@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from forecast.core.cutoff import first_steps
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import Series
 from forecast.data.inputs import SeriesBatch
@@ -52,4 +51,4 @@ def known_ahead(series: Series, names: Sequence[str]) -> Series:
         raise BadData(f"series {series.item_id!r} holds no observed value")
     none_yet = {name: series.past_covariates[name][:0] for name in names}
     marked = replace(series, future_covariates=none_yet)
-    return first_steps(marked, int(observed[-1]) + 1, horizon=series.length)
+    return marked.until(int(observed[-1]) + 1, series.length)

@@ -15,6 +15,7 @@ from forecast.data.files import FileFormat
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
 from forecast.training.requests.datasets import DatasetOptions, Datasets, SentFile
+from tests.examples import examples
 from tests.training.requests.request_helpers import CSV, TABLE
 
 SCHEMA = TableSchema.model_validate(TABLE["schema"])
@@ -195,7 +196,7 @@ def test_readers_see_the_old_or_the_new_while_a_dataset_is_replaced(datasets):
     assert set(datasets.frame("sales")[0]["sales"]) == {19}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["put", "remove"]), st.sampled_from("abc"), st.integers(0, 9)),

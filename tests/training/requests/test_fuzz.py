@@ -10,6 +10,7 @@ from forecast.core.errors import ForecastError
 from forecast.jobs.plans import BacktestPlan, TrainingPlan
 from forecast.training.requests.fields import BACKTEST_SHAPES, TRAINING_SHAPES
 from forecast.training.requests.training import Body, ReadRequest
+from tests.examples import examples
 from tests.training.requests.request_helpers import (
     CONFIG,
     CSV,
@@ -45,7 +46,7 @@ WHOLE = st.sampled_from([
     {"inputs": [WEEKLY], "horizon": 4, "windows": 3, "refit": "every_n"},
 ])  # fmt: skip
 LIMITS = settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

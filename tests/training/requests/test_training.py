@@ -6,7 +6,6 @@ from datetime import date
 import numpy as np
 import pytest
 
-from forecast.core.cutoff import first_steps
 from forecast.core.errors import (
     BadData,
     FileMissing,
@@ -127,7 +126,7 @@ def test_rows_after_the_last_target_are_what_is_known_ahead_however_many(desk):
     (series,) = desk.train(data=data, schema=schema).series
     assert series.length == 7
     np.testing.assert_array_equal(series.future_covariates["promo"], [7, 8, 9])
-    shorter = first_steps(series, 5, horizon=2)
+    shorter = series.until(5, horizon=2)
     np.testing.assert_array_equal(shorter.future_covariates["promo"], [5, 6])
     with pytest.raises(InvalidRequest) as refused:
         desk.train(data=data, schema=schema | {"future_covariates": ["nothing"]})

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast.core.cutoff import cut, cut_all, end_of, first_steps, steps_until
 from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Frequency
+from forecast.core.times import day_end
 from forecast.core.types import Series
 
 LENGTH, AHEAD = 20, 5
@@ -50,40 +50,38 @@ def same(one, other):
 
 @given(kept=st.integers(1, LENGTH), value=st.floats(allow_nan=True))
 def test_nothing_after_the_cutoff_has_any_part_in_what_is_left(kept, value):
-    cutoff = START + np.timedelta64(kept - 1, "D") + np.timedelta64(3600, "s")
-    one = cut(series(), cutoff)
-    same(one, cut(changed_after(series(), kept, value), cutoff))
-    assert one.length == kept == steps_until(series(), cutoff)
+    cutoff = START + np.timedelta64(kept, "D") + np.timedelta64(3600, "s")
+    one = series().until(cutoff)
+    same(one, changed_after(series(), kept, value).until(cutoff))
+    assert one.length == kept == series().steps_until(cutoff)
     assert one.past_timestamps[-1] <= cutoff
     assert one.future_covariates["known"].size == 0
 
 
 @given(kept=st.integers(1, LENGTH), horizon=st.integers(1, LENGTH + AHEAD))
 def test_what_is_known_ahead_is_kept_for_so_many_steps_and_nothing_else(kept, horizon):
-    one = first_steps(series(), kept, horizon=horizon)
+    one = series().until(kept, horizon)
     known = np.concatenate([one.past_covariates["known"], one.future_covariates["known"]])
     assert np.array_equal(known, np.arange(known.size))
     assert np.array_equal(one.target, series().target[:, :kept])
-    if kept < LENGTH:
-        assert known.size == min(kept + horizon, LENGTH + AHEAD)
-        assert one.past_covariates["seen"].size == kept
+    assert known.size == min(kept + horizon, LENGTH + AHEAD)
+    assert one.past_covariates["seen"].size == kept
 
 
-def test_a_step_at_the_cutoff_is_kept_and_one_a_second_later_is_not():
-    tenth = START + np.timedelta64(9, "D")
-    assert steps_until(series(), tenth) == 10
-    assert steps_until(series(), tenth - np.timedelta64(1, "s")) == 9
-    assert steps_until(series(), end_of(date(2020, 1, 10))) == 10
-    assert steps_until(series(freq="h"), end_of(date(2020, 1, 1))) == LENGTH
+def test_a_step_is_known_with_the_last_second_of_its_period():
+    last = day_end(date(2020, 1, 10))
+    assert series().steps_until(last) == 10
+    assert series().steps_until(last - np.timedelta64(1, "s")) == 9
+    assert replace(series(), label="instant").steps_until(last) == 10
+    assert replace(series(), label="instant").steps_until(np.datetime64("2020-01-10")) == 10
+    assert series(freq="h").steps_until(day_end(date(2020, 1, 1))) == LENGTH
 
 
-def test_a_series_that_begins_after_the_cutoff_is_left_out():
-    late = replace(series(), item_id="late", start=START + np.timedelta64(365, "D"))
-    cutoff = end_of(date(2020, 1, 10))
-    assert cut(late, cutoff) is None
-    assert [one.item_id for one in cut_all([late, series()], cutoff)] == ["a"]
+def test_nothing_is_left_of_a_series_that_begins_after_the_cutoff():
+    late = replace(series(), start=START + np.timedelta64(365, "D"))
+    assert late.until(day_end(date(2020, 1, 10))).length == 0
 
 
 def test_a_series_without_times_cannot_be_cut():
     with pytest.raises(InvalidRequest, match=r"'a' has no times.*2020-01-10"):
-        cut(replace(series(), start=None, freq=None), end_of(date(2020, 1, 10)))
+        replace(series(), start=None, freq=None).until(day_end(date(2020, 1, 10)))

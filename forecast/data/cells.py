@@ -1,0 +1,57 @@
+"""What a cell of a table says: a number, or that there is none."""
+
+import re
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from forecast.core.types import FloatArray
+
+NUMBERS: frozenset[type] = frozenset({int, float, bool, NoneType})
+
+_MARKS = frozenset(
+    ["", "na", "n/a", "#n/a", "#na", "<na>", "nan", "nat", "null", "none", "nil"]
+    + ["-", "--", "?", "."]
+)
+_NUMBERS = {
+    mark: re.compile(rf"[+-]?(\d+{sign}?\d*|{sign}\d+)(e[+-]?\d+)?", re.IGNORECASE)
+    for mark, sign in ((".", r"\."), (",", ","))
+}
+_WORDS = {"true": 1.0, "false": 0.0}
+
+
+def is_mark(cell: Any) -> bool:
+    """Whether a text only says that a number is missing, such as `NA`, `-` or `?`."""
+    return type(cell) is str and cell.strip().lower() in _MARKS
+
+
+def number_of(cell: Any, decimal: str = ".") -> float | None:
+    """Read a number; NaN where it is marked as missing, None where the cell holds none.
+
+    Booleans, and the words `true` and `false`, are 1 and 0.
+    """
+    if cell is None or is_mark(cell):
+        return float("nan")
+    if type(cell) in NUMBERS:
+        return float(cell)
+    if type(cell) is not str:
+        return None
+    text = cell.strip()
+    if _NUMBERS[decimal].fullmatch(text):
+        return float(text.replace(",", "."))
+    return _WORDS.get(text.lower())
+
+
+def numbers_of(cells: Sequence[Any], decimal: str = ".") -> tuple[FloatArray, int | None]:
+    """Read the numbers of a column [n], and find the first cell that holds none, if any."""
+    kinds = set(map(type, cells))
+    if kinds <= NUMBERS:
+        return np.array(cells, dtype=np.float64), None
+    if not kinds <= NUMBERS | {str}:
+        return np.empty(0), next(row for row, cell in enumerate(cells) if number_of(cell) is None)
+    known = {cell: number_of(cell, decimal) for cell in set(cells)}
+    if None in known.values():
+        return np.empty(0), next(row for row, cell in enumerate(cells) if known[cell] is None)
+    return np.array([known[cell] for cell in cells], dtype=np.float64), None
