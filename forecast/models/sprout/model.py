@@ -16,6 +16,7 @@ from forecast.models.base.config import ModelConfig
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.sprout import few
 from forecast.models.sprout.context import CONTEXT, LOOK_BACK, PATCH, Integers
+from forecast.models.sprout.exact import moved_to_exact
 from forecast.models.sprout.features import features
 from forecast.models.sprout.forward import LEVELS, Weights, forward
 from forecast.models.sprout.rolling import rolled
@@ -118,11 +119,12 @@ class _Pass:
         """Forecast contexts [N, T] by one pass: quantiles [N, Q, horizon]."""
         known = standardise(_padded(contexts))
         patches = min(contexts.shape[1], CONTEXT) // PATCH
-        answers = [
-            forward(self.weights, features(known.values, seasons, horizon).last(patches))
-            for seasons in self.seasons
-        ]
-        mean: FloatArray = np.mean(answers, axis=0, dtype=np.float64)
+        answers = []
+        for seasons in self.seasons:
+            inputs = features(known.values, seasons, horizon).last(patches)
+            quantiles = forward(self.weights, inputs).astype(np.float64)
+            answers.append(moved_to_exact(quantiles, known.values, seasons))
+        mean: FloatArray = np.mean(answers, axis=0)
         return mean * known.scale[:, None, None] + known.centre[:, None, None]
 
 

@@ -42,7 +42,7 @@ _VALIDATION_PARTS = 8
 _PART_ON_CPU = 64  # windows that are computed together
 _LEAST_UNIT = 0.03  # standard deviations added to the spread that a loss is divided by
 _SOFT_LIMIT = 10.0  # of a window's loss, about which it grows only with the logarithm
-_WARM_UP_STEPS = 200
+_WARM_UP_STEPS = 50
 _AVERAGE = 0.998  # share that the average of the weights keeps at each step
 _FINAL_SHARE = 0.01  # of the learning rates
 
@@ -167,7 +167,9 @@ def batches(producer: Producer, plan: Plan) -> Iterator[Batch]:
 
     def read() -> None:
         while True:
-            ready.put(tensors(producer.take(plan.batch // PART), plan.device))
+            rows = producer.take(-(-plan.batch // PART))
+            for some in np.split(rows, range(plan.batch, len(rows), plan.batch)):
+                ready.put(tensors(some, plan.device))
 
     threading.Thread(target=read, daemon=True).start()
     while True:
@@ -249,7 +251,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--widths", type=int, nargs="+", default=[64])
-    parser.add_argument("--batch", type=int, default=PART)
+    parser.add_argument("--batch", type=int, default=PART // 2)
     parser.add_argument("--processes", type=int, default=max(1, cores() - 1))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
