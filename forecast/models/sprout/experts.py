@@ -6,7 +6,7 @@ from forecast.models.sprout.context import CONTEXT, Context, Floats, Integers, M
 from forecast.models.sprout.seasonal import Season
 
 EXPERTS = 16
-SEASONAL_EXPERTS = (4, 5, 6, 7, 10, 12, 13, 14)
+TREND_EXPERTS = (8, 9, 10, 11, 12, 15)
 _FARTHEST = 15.0  # standard deviations that an expert may go
 
 
@@ -26,6 +26,40 @@ def in_sample_errors(context: Context, one: Season, two: Season) -> Floats:
             enough = whole.sum(axis=1) >= 3
             columns.append(np.where(enough, error, columns[0]))
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def skills(context: Context, one: Season, two: Season) -> Floats:
+    """Say how good each expert was in the past: minus the logarithm of its error [N, EXPERTS].
+
+    The best has 0. Seasonal ones are measured a season ahead; the others share the error of
+    values some steps ago, or that of the mean.
+    """
+    recent = slice(context.values.shape[1] - CONTEXT, None)
+    actual = np.where(context.observed, context.values, 0)[:, recent]
+    naive = np.mean([_changes(context, lag) for lag in (1, 8, 24)], axis=0)
+    mean = np.abs(actual).sum(axis=1) / np.maximum(context.observed[:, recent].sum(axis=1), 1)
+    tiles: list[Floats] = []
+    profiles: list[Floats] = []
+    for season in (one, two):
+        whole = context.observed[:, recent] & season.whole[:, :CONTEXT]
+        enough = whole.sum(axis=1) >= 3
+        for errors, forecast in ((tiles, season.tile), (profiles, season.stale)):
+            error = _mean_error(actual - forecast[:, :CONTEXT], whole)
+            errors.append(np.where(enough, error, naive))
+    columns = [naive, naive, naive, mean, *tiles, *profiles, naive, naive]
+    columns += [tiles[0], tiles[0], profiles[0], profiles[1], tiles[1], profiles[0]]
+    logs = np.log(np.maximum(np.stack(columns, axis=1), 1e-3))
+    skill: Floats = np.maximum(logs.min(axis=1, keepdims=True) - logs, -4).astype(np.float32)
+    return skill
+
+
+def _changes(context: Context, lag: int) -> Floats:
+    """Average how far values lie from the one `lag` steps before: [N]; from 0 where none is."""
+    recent = context.values.shape[1] - CONTEXT
+    now, before = context.values[:, recent:], context.values[:, recent - lag : -lag]
+    both = context.observed[:, recent:] & context.observed[:, recent - lag : -lag]
+    error = _mean_error(np.where(both, now - before, 0), both)
+    return np.where(both.sum(axis=1) >= 3, error, 1.0)
 
 
 def _mean_error(difference: Floats, usable: Mask) -> Floats:
@@ -84,7 +118,8 @@ def expert_forecasts(
         tiles[1] + recent[1][0][:, None],
         profiles[0] + long_slope[:, None] * (ahead + (seasons[:, :1] - 1) / 2),
     ]
-    return np.clip(np.stack(experts, axis=1), -_FARTHEST, _FARTHEST).astype(np.float32)
+    stacked: Floats = np.clip(np.stack(experts, axis=1), -_FARTHEST, _FARTHEST)
+    return stacked.astype(np.float32)
 
 
 def _recent_miss(context: Context, season: Season, width: Integers) -> tuple[Floats, Floats]:

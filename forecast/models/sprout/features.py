@@ -17,7 +17,7 @@ from forecast.models.sprout.context import (
     Mask,
     context_of,
 )
-from forecast.models.sprout.experts import expert_forecasts, in_sample_errors, slope
+from forecast.models.sprout.experts import expert_forecasts, in_sample_errors, skills, slope
 from forecast.models.sprout.seasonal import Season, seasonal
 
 CHANNELS = 14
@@ -33,6 +33,7 @@ class Inputs(NamedTuple):
         scalars: [N, SCALARS].
         empty: [N, P], patches before the first observed step.
         experts: [N, EXPERTS, H].
+        skills: [N, EXPERTS], minus the logarithms of their errors in the past; 0 for the best.
         spread: [N], the smallest in-sample error of a simple forecast: the unit of intervals.
     """
 
@@ -40,6 +41,7 @@ class Inputs(NamedTuple):
     scalars: Floats
     empty: Mask
     experts: Floats
+    skills: Floats
     spread: Floats
 
     def last(self, patches: int) -> "Inputs":
@@ -68,7 +70,8 @@ def features(values: Floats, seasons: Integers, horizon: int) -> Inputs:
     scalars = _scalars(context, one, two, errors, seasons)
     patches = steps.reshape(len(values), -1, PATCH * CHANNELS)
     ends = LOOK_BACK - CONTEXT + PATCH * np.arange(1, patches.shape[1] + 1)
-    return Inputs(patches, scalars, ends <= context.first[:, None], experts, spread)
+    empty = ends <= context.first[:, None]
+    return Inputs(patches, scalars, empty, experts, skills(context, one, two), spread)
 
 
 def _channels(

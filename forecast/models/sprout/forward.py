@@ -26,13 +26,16 @@ def forward(weights: Weights, inputs: Inputs) -> Floats:
     future = inputs.experts.shape[2] // PATCH
     history = inputs.steps.shape[1] - future
     begin = CONTEXT // PATCH - history
-    tokens = inputs.steps @ weights["patch"] + weights["position"][begin:][: history + future]
+    tokens: Floats = (
+        inputs.steps @ weights["patch"] + weights["position"][begin:][: history + future]
+    )
     tokens += inputs.scalars[:, None] @ weights["scalar"]
     hidden = ~_visible(inputs.empty, history)
     for number in range(BLOCKS):
         tokens = _block(weights, f"blocks.{number}.", tokens, hidden)
-    said = _normed(tokens[:, history:], weights["norm"]) @ weights["head"] + weights["bias"]
+    said: Floats = _normed(tokens[:, history:], weights["norm"]) @ weights["head"] + weights["bias"]
     said = said.reshape(len(tokens), -1, EXPERTS + len(LEVELS)).transpose(0, 2, 1)
+    said[:, :EXPERTS] += (inputs.skills * weights["trust"])[:, :, None]
     return _quantiles(said, inputs.experts, inputs.spread[:, None])
 
 
@@ -69,11 +72,12 @@ def _quantiles(said: Floats, experts: Floats, spread: Floats) -> Floats:
     half = apart.shape[1] // 2
     below = middle[:, None] - np.cumsum(apart[:, :half], axis=1)
     above = middle[:, None] + np.cumsum(apart[:, half:], axis=1)
-    return np.concatenate([below[:, ::-1], middle[:, None], above], axis=1)
+    ordered: Floats = np.concatenate([below[:, ::-1], middle[:, None], above], axis=1)
+    return ordered
 
 
 def _softmax(scores: Floats, axis: int) -> Floats:
-    shifted = np.exp(scores - scores.max(axis=axis, keepdims=True))
+    shifted: Floats = np.exp(scores - scores.max(axis=axis, keepdims=True))
     shifted /= shifted.sum(axis=axis, keepdims=True)
     return shifted
 

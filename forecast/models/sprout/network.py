@@ -5,12 +5,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forecast.models.sprout.context import CONTEXT, PATCH
-from forecast.models.sprout.experts import EXPERTS, SEASONAL_EXPERTS
+from forecast.models.sprout.experts import EXPERTS, TREND_EXPERTS
 from forecast.models.sprout.features import CHANNELS, SCALARS
 from forecast.models.sprout.forward import BLOCKS, EPSILON, FUTURE_PATCHES, HEADS, LEVELS
 
 HISTORY_PATCHES = CONTEXT // PATCH
 _WIDEN = 4  # times the width, within a feed-forward layer
+_FIRST_TRUST = 3.0  # power of an expert's past error, by which it weighs less
 _FIRST_INCREMENT = -1.0  # before the softplus: about 0.3 spreads between deciles
 
 
@@ -51,9 +52,16 @@ class SproutNetwork(nn.Module):
         self.norm = nn.Parameter(torch.ones(width))
         self.head = nn.Parameter(torch.zeros(width, PATCH * (EXPERTS + len(LEVELS))))
         self.bias = nn.Parameter(_first_bias())
+        self.trust = nn.Parameter(torch.full((EXPERTS,), _FIRST_TRUST))
 
     def forward(
-        self, steps: Tensor, scalars: Tensor, empty: Tensor, experts: Tensor, spread: Tensor
+        self,
+        steps: Tensor,
+        scalars: Tensor,
+        empty: Tensor,
+        experts: Tensor,
+        skills: Tensor,
+        spread: Tensor,
     ) -> Tensor:
         """Give quantiles [N, Q, H] of inputs as `features` makes them.
 
@@ -68,7 +76,8 @@ class SproutNetwork(nn.Module):
             tokens = block(tokens, visible)
         ends = _normed(tokens[:, history:], self.norm)
         said = (ends @ self.head + self.bias).view(len(steps), -1, EXPERTS + len(LEVELS))
-        return quantiles(said.transpose(1, 2), experts, spread[:, None])
+        trusted = functional.pad(skills * self.trust, (0, len(LEVELS)))
+        return quantiles(said.transpose(1, 2) + trusted[..., None], experts, spread[:, None])
 
 
 def visible_patches(empty: Tensor, history: int) -> Tensor:
@@ -97,6 +106,6 @@ def _normed(tokens: Tensor, gain: Tensor) -> Tensor:
 
 def _first_bias() -> Tensor:
     bias = torch.zeros(EXPERTS + len(LEVELS))
-    bias[list(SEASONAL_EXPERTS)] = 1.0
+    bias[list(TREND_EXPERTS)] = -2.0
     bias[EXPERTS + 1 :] = _FIRST_INCREMENT
     return bias.repeat(PATCH)

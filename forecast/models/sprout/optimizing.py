@@ -22,17 +22,18 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # noqa: ARG002 -- the signature of torch
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
             by_shape = defaultdict(list)
             for parameter in group["params"]:
-                by_shape[parameter.shape].append(parameter)
+                if parameter.grad is not None:
+                    by_shape[parameter.shape].append(parameter)
             for parameters in by_shape.values():
                 self._step_together(parameters, group["lr"])
 
     def _step_together(self, parameters: Sequence[nn.Parameter], rate: float) -> None:
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         states = [self.state[parameter] for parameter in parameters]
         for state, gradient in zip(states, gradients, strict=True):
             if "momentum" not in state:
@@ -55,7 +56,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         square = near @ near.mT
         near = first * near + (second * square + third * square @ square) @ near
-    return near.mT if is_tall else near
+    found: Tensor = near.mT if is_tall else near
+    return found
 
 
 class Optimizers:

@@ -98,13 +98,14 @@ class Candidate:
         means = []
         for part in batch:
             mean = loss(self.network, part).sum() / count
-            mean.backward()
+            torch.autograd.backward(mean)
             means.append(mean.detach())
         if not self.optimizers.step(share * warm):
             self.skipped += 1
         self.steps += 1
         kept = min(_AVERAGE, self.steps / (self.steps + 10))
-        ours, theirs = list(self.averaged.parameters()), list(self.network.parameters())
+        ours: list[Tensor] = list(self.averaged.parameters())
+        theirs: list[Tensor] = list(self.network.parameters())
         with torch.no_grad():
             torch._foreach_lerp_(ours, theirs, 1 - kept)
         return torch.stack(means).sum()
@@ -184,8 +185,9 @@ def pretrain(plan: Plan) -> None:
     done = int(state["windows"]) if state else 0
     with producing(plan.processes, plan.seed, done // PART) as producer:
         candidates = [Candidate(width, plan) for width in plan.widths]
-        for candidate in candidates if state else ():
-            candidate.load_state_dict(state["candidates"][str(candidate.width)])
+        if state is not None:
+            for candidate in candidates:
+                candidate.load_state_dict(state["candidates"][str(candidate.width)])
         _Training(plan, candidates, done).run(producer)
 
 

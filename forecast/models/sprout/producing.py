@@ -25,6 +25,7 @@ _ROW = np.dtype(
         ("scalars", np.float32, (SCALARS,)),
         ("empty", np.bool_, (_PATCHES,)),
         ("experts", np.float32, (EXPERTS, BLOCK)),
+        ("skills", np.float32, (EXPERTS,)),
         ("spread", np.float32),
         ("targets", np.float32, (BLOCK,)),
         ("weights", np.float32, (BLOCK,)),
@@ -44,7 +45,7 @@ def packed(windows: Windows) -> Rows:
 
 def unpacked(rows: Rows) -> Windows:
     """Take rows apart again."""
-    inputs = Inputs(*(rows[name] for name in Inputs._fields))
+    inputs = Inputs._make(rows[name] for name in Inputs._fields)
     return Windows(inputs, rows["targets"], rows["weights"])
 
 

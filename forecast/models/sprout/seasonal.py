@@ -28,6 +28,7 @@ class Season(NamedTuple):
     swing: Floats
     ahead: Floats
     whole: Mask  # where the tile was observed
+    stale: Floats  # [N, CONTEXT], the profile with the level of a season ago
 
 
 def seasonal(context: Context, season: Integers, horizon: int) -> Season:
@@ -43,12 +44,14 @@ def seasonal(context: Context, season: Integers, horizon: int) -> Season:
     tile, usual, seen = _along_phases(context, level, place, phase_start)
     whole = inside & np.take_along_axis(seen, at, axis=1)
     tile = np.where(whole, np.take_along_axis(tile, at, axis=1), before)
-    profile = before + np.where(inside, np.take_along_axis(usual, at, axis=1), 0)
+    usual = np.where(inside, np.take_along_axis(usual, at, axis=1), 0)
+    ago = np.take_along_axis(level, np.maximum(source[:, :CONTEXT], 0), axis=1)
     last, earlier = level[:, -1], _at(level, length - 1 - season)
     has_two = context.first + 2 * season <= length
     change = np.where(has_two, last - earlier, 0)
     swing = np.where(has_two, _swing(context, season), 1)
-    return Season(tile, profile, last, change, swing, ahead, whole)
+    stale = ago + usual[:, :CONTEXT]
+    return Season(tile, before + usual, last, change, swing, ahead, whole, stale)
 
 
 def _by_phase(length: int, season: Integers) -> tuple[Integers, Integers]:

@@ -60,12 +60,13 @@ def _peaks(correlation: Floats, observed: Mask) -> Mask:
     lags = np.arange(correlation.shape[1])
     seen = observed.shape[1] - observed.argmax(axis=1)
     least = _LEAST_CORRELATION + 1.5 / np.sqrt(observed.sum(axis=1) + 1.0)
-    peaks = np.zeros(correlation.shape, dtype=bool)
+    peaks: Mask = np.zeros(correlation.shape, dtype=bool)
     inner = correlation[:, 1:-1]
     peaks[:, 1:-1] = (inner > correlation[:, :-2]) & (inner >= correlation[:, 2:])
     peaks &= (correlation > least[:, None]) & (lags >= 2) & (lags * _CYCLES <= seen[:, None])
     rises = np.where(peaks, correlation - np.minimum.accumulate(correlation, axis=1), 0.0)
-    return peaks & (rises > 0.5 * rises.max(axis=1, keepdims=True))
+    peaks &= rises > 0.5 * rises.max(axis=1, keepdims=True)
+    return peaks
 
 
 def _shortest(good: Mask) -> Integers:
@@ -83,8 +84,8 @@ def _detrended(values: Floats, observed: Mask) -> Floats:
     slope = (filled * apart).sum(axis=1, keepdims=True) / np.maximum(
         (apart**2).sum(axis=1, keepdims=True), 1e-12
     )
-    rest: Floats = filled - filled.sum(axis=1, keepdims=True) / count * weight
-    return rest - slope * apart
+    rest: Floats = filled - filled.sum(axis=1, keepdims=True) / count * weight - slope * apart
+    return rest
 
 
 def _autocorrelation(rest: Floats, observed: Mask) -> Floats:

@@ -13,7 +13,7 @@ from forecast.models.sprout.scaling import standardise
 from forecast.models.sprout.seasons import found_seasons
 
 _FARTHEST = 30.0  # standard deviations that a target may lie away
-_LONGEST_HORIZONS = (16, 32, 48, 64, 96, 128)  # of a batch; few are long, to save time
+_HORIZONS = (16, 32, 48, 64, 96, 128)
 
 
 class Windows(NamedTuple):
@@ -38,9 +38,10 @@ class Windows(NamedTuple):
         """Leave out what is empty in every window: the first patches, and the last steps."""
         begin, horizon = int(self.inputs.empty.all(axis=0).argmin()), self.horizon
         end = (CONTEXT + horizon) // PATCH
-        steps, scalars, empty, experts, spread = self.inputs
-        inputs = Inputs(
-            steps[:, begin:end], scalars, empty[:, begin:end], experts[:, :, :horizon], spread
+        inputs = self.inputs._replace(
+            steps=self.inputs.steps[:, begin:end],
+            empty=self.inputs.empty[:, begin:end],
+            experts=self.inputs.experts[:, :, :horizon],
         )
         return Windows(inputs, self.targets[:, :horizon], self.weights[:, :horizon])
 
@@ -48,7 +49,7 @@ class Windows(NamedTuple):
         """Split into batches of windows that are about equally long, each trimmed."""
         order = np.argsort(self.inputs.empty.sum(axis=1), kind="stable")
         for rows in np.split(order, range(size, len(order), size)):
-            inputs = Inputs(*(values[rows] for values in self.inputs))
+            inputs = Inputs._make(values[rows] for values in self.inputs)
             yield Windows(inputs, self.targets[rows], self.weights[rows]).trimmed()
 
 
@@ -81,9 +82,8 @@ def _cut_gaps(rng: Random, past: Floats) -> None:
 
 
 def _weights(rng: Random, seen: Integers) -> Floats:
-    """Ask for a horizon between 4 steps and one drawn for the batch, less where little is seen."""
-    longest = np.clip(2.0 * seen, PATCH, rng.choice(_LONGEST_HORIZONS))
-    horizon = np.ceil(log_uniform(rng, np.full(len(seen), 4.0), longest, len(seen)))[:, None]
+    """Ask for one horizon in the whole batch, less where little is seen."""
+    horizon = np.minimum(np.maximum(2 * seen, PATCH), rng.choice(_HORIZONS))[:, None]
     asked = (np.arange(BLOCK) < horizon).astype(np.float64)
     weights: Floats = asked / asked.sum(axis=1, keepdims=True)
     return weights

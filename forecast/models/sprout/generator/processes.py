@@ -199,7 +199,7 @@ def _regimes(rng: Random, count: int) -> Array:
 
 def _fading_shocks(rng: Random, count: int) -> Array:
     hits = rng.random((count, LENGTH)) < log_uniform(rng, 0.005, 0.1, (count, 1))
-    sizes = hits * np.exp(rng.standard_normal((count, LENGTH)))
+    sizes = np.where(hits, np.exp(rng.standard_normal((count, LENGTH))), 0.0)
     faded = autoregressed(sizes, rng.uniform(0.3, 0.98, count))
     return faded + log_uniform(rng, 0.005, 0.3, (count, 1)) * noise(rng, count)
 

@@ -23,7 +23,8 @@ def trend(rng: Random, seen: Integers) -> Array:
     for number, draw in enumerate((_line, _damped, _logistic, _broken, _walk, _power), start=1):
         rows = np.flatnonzero(kind == number)
         shapes[rows] = draw(rng, time[rows])
-    return shapes * rng.choice((-1.0, 1.0), (count, 1), p=(0.4, 0.6))
+    signed: Array = shapes * rng.choice((-1.0, 1.0), (count, 1), p=(0.4, 0.6))
+    return signed
 
 
 def _line(rng: Random, time: Array) -> Array:
