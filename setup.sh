@@ -350,10 +350,9 @@ make_environment() { # NAME
 }
 
 run_docker() {
-  local models=()
+  local files=(-f docker-compose.yml)
   case "${1:-}" in
-    '') ;;
-    models) models=(--env-file compose.models.env) ;;
+    '' | models) ;;
     *) fail "run-docker forecast takes nothing more, or models, not '$1'" ;;
   esac
   command -v docker >/dev/null 2>&1 || fail "docker is not installed; use ./setup.sh run-venv forecast"
@@ -362,12 +361,18 @@ run_docker() {
   docker info >/dev/null 2>&1 ||
     fail "the docker engine does not answer; start it, and make sure that you may use it"
   make_key
-  FORECAST_API_KEY=$(key) TORCH_INDEX="$TORCH_INDEX" \
-    docker compose ${models[@]+"${models[@]}"} up --build --detach --wait
+  export FORECAST_API_KEY TORCH_INDEX
+  FORECAST_API_KEY=$(key)
+  if [ "${1:-}" = models ]; then
+    docker compose build gateway
+    docker compose run --rm --no-deps -T gateway forecast compose >compose.models.yml
+    files+=(-f compose.models.yml)
+  fi
+  docker compose "${files[@]}" up --build --detach --wait
   FORECAST_ADDRESS=127.0.0.1
   url=$(here)
   show_api
-  echo "To stop it: docker compose --profile models down"
+  echo "To stop it: docker compose ${files[*]} down"
 }
 
 make_key() { # for containers, which get it from here; the gateway itself makes the same file

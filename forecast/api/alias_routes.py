@@ -19,6 +19,7 @@ from forecast.api.schemas import (
 )
 from forecast.api.security import caller_of
 from forecast.core.errors import VersionNotFound
+from forecast.core.times import to_utc
 from forecast.models.spec import ModelSpec
 from forecast.store.alias_log import AliasChange
 from forecast.store.aliases import Aliases
@@ -165,7 +166,7 @@ def _moment(on: date | datetime | None) -> datetime | None:
         return None
     if not isinstance(on, datetime):
         return datetime.combine(on, time.max, UTC)
-    return on if on.tzinfo else on.replace(tzinfo=UTC)
+    return to_utc(on)
 
 
 def _document(change: AliasChange) -> dict[str, Any]:

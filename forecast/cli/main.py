@@ -11,6 +11,7 @@ VERBS = {
     "serve": ("forecast.main", "the gateway: every model behind one address"),
     "worker": ("forecast.worker", "a worker: trains and backtests, here or on another machine"),
     "sync": ("forecast.cli.sync", "copies versions to the hub or MLflow, and from there"),
+    "compose": ("forecast.cli.compose", "prints a Compose file with one container per model"),
     "host": ("forecast.host", "the host of one model: forecast host chronos --port 8002"),
 }
 

@@ -30,7 +30,8 @@ def calendar_timestamps(offset: Any, first: np.datetime64, steps: Positions) -> 
         return times
     if months := step_in_months(offset):
         months_after = first.astype("datetime64[M]") + steps * months
-        return days_of(months_after, _day_counted(offset, first)) + (first - day)
+        found: Timestamps = days_of(months_after, _day_counted(offset, first)) + (first - day)
+        return found
     return _walked(offset, first, steps)
 
 
@@ -100,7 +101,7 @@ def step_in_months(offset: Any) -> int | None:
 def _day_counted(offset: Any, first: np.datetime64) -> DayOfMonth:
     """Tell which day of its month each step is: that of the alias, where the first step is one."""
     kind = offset.name.partition("-")[0]
-    named: DayOfMonth = ("B" if kind[0] == "B" else "") + "M" + kind[-1]  # type: ignore[assignment]
+    named: DayOfMonth = ("B" if kind[0] == "B" else "") + "M" + kind[-1]
     month = first.astype("datetime64[M]")
     day = first.astype("datetime64[D]")
     if days_of(month, named) == day.astype("datetime64[s]"):

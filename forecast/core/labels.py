@@ -48,7 +48,8 @@ def known_from(times: Timestamps, freq: Frequency, label: Label | None = None) -
     is_day = times == times.astype("datetime64[D]")
     if freq.has_time or freq.offset.name in _BUSINESS_HOURS:
         is_day[:] = False
-    return np.where(is_day, times + _DAY, times) - _SECOND
+    ends: Timestamps = np.where(is_day, times + _DAY, times)
+    return ends - _SECOND
 
 
 def _after(times: Timestamps, freq: Frequency) -> Timestamps:

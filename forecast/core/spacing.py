@@ -1,7 +1,8 @@
 """Which regular step explains timestamps: guessed, then tested against every one of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,10 @@ _MOST_GUESSED = 20  # items of a panel, the longest, whose own step is a candida
 _FARTHEST_IN_MONTH = 4  # days from the usual day of the month
 _FARTHEST_IN_WEEK = 3  # days from the usual weekday
 _MOST_LOOSE = 2  # steps for each timestamp, where timestamps may lie beside their steps
-_IRREGULAR = "timestamps follow no regular step; send freq, or fix the timestamps"
+_IRREGULAR = (
+    "timestamps follow no regular step; send freq, or fix the timestamps. Months and weeks dated on"
+    " any day are read with freq ME (or MS) and W-SUN (or W-MON)"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +80,33 @@ def place(times: Timestamps, freq: Frequency) -> Placement:
     return _beside(times, freq) or exact
 
 
+def place_periods(times: Timestamps, freq: Frequency) -> Placement | None:
+    """Take each timestamp as the month or week it lies in, whatever its day; None where two do.
+
+    A week begins on the Monday of `W-MON`, and ends on the day that another alias names.
+    """
+    offset = freq.offset
+    day = times.astype("datetime64[D]")
+    if step := step_in_months(offset):
+        numbers = times.astype("datetime64[M]").astype(np.int64)
+        kind = offset.name.partition("-")[0]
+        start = days_of(times[:1].astype("datetime64[M]"), kind[:-2] + "M" + kind[-1])[0]
+        alias = monthly(kind, start)
+    elif offset.name.startswith("W-"):
+        step, weekdays = int(offset.n), (day.astype(np.int64) + 3) % 7
+        moves = (offset.weekday - weekdays) % 7 if offset.weekday else -weekdays
+        numbers = (day.astype(np.int64) + moves) // 7
+        start, alias = times[0] + moves[0] * np.timedelta64(_DAY, "s"), offset.name
+    else:
+        return None
+    passed = numbers - numbers[0]
+    if (passed % step).any() or (np.diff(passed) <= 0).any():
+        return None
+    placed = Placement(Frequency.parse(f"{offset.n}{alias}"), start, passed // step)
+    labels = placed.freq.timestamps(start, int(placed.positions[-1]) + 1)[placed.positions]
+    return replace(placed, moved=int((labels != times).argmax()))
+
+
 def infer(times: Timestamps) -> Frequency:
     """Find the frequency of increasing timestamps [n] that may have gaps.
 
@@ -100,23 +131,23 @@ def infer_common(parts: Sequence[Timestamps]) -> Frequency:
     longest = sorted(parts, key=lambda times: (-len(times), times[0], times[-1]))
     everything = np.unique(np.concatenate(list(parts)))
     found: dict[Frequency, int] = {}
+    tried: set[Frequency] = set()
     for times in [everything, *longest[:_MOST_GUESSED]]:
-        try:
+        with suppress(InvalidRequest):
             freq = infer(times)
-        except InvalidRequest:
-            continue
-        if freq in found or (missing := _missing(freq, parts)) is None:
-            continue
-        found[freq] = missing
-        if not missing:
-            break
+            missing = None if freq in tried else missing_steps(freq, parts)
+            tried.add(freq)
+            if missing is not None:
+                found[freq] = missing
+            if missing == 0:
+                break
     if not found:
         infer(longest[0])  # says why, where not even one item is regular
         raise InvalidRequest("no one step explains the timestamps of all items; send freq")
     return min(found, key=found.__getitem__)
 
 
-def _missing(freq: Frequency, parts: Sequence[Timestamps]) -> int | None:
+def missing_steps(freq: Frequency, parts: Sequence[Timestamps]) -> int | None:
     """Count the steps that the items miss; None where one of them is off the grid."""
     total = 0
     for times in parts:
@@ -210,13 +241,14 @@ def _in_months(times: Timestamps, freq: Frequency, step: int) -> Placement | Non
     within = (day - times.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
     kind = freq.offset.name.partition("-")[0]
     own = kind[:-2] + "M" + kind[-1]
-    others = ("BME", "BMS", "ME", "MS", int(np.bincount(within).argmax()))
+    others: tuple[DayOfMonth, ...] = ("BME", "BMS", "ME", "MS", int(np.bincount(within).argmax()))
     tried = [_nearest(times, named) for named in others]
     most = sorted(range(len(others)), key=lambda which: -int((tried[which][1] == 0).sum()))
     for named in (own, *(others[which] for which in most)):
         months, off = _nearest(times, named)
         passed = months - months[0]
-        if not (passed % step).any() and _is_usual(off, passed, _FARTHEST_IN_MONTH):
+        is_end = named in ("ME", "BME")
+        if not (passed % step).any() and _is_usual(off, passed, _FARTHEST_IN_MONTH, is_end):
             start = days_of(months[:1].astype("datetime64[M]"), named)[0] + (times[0] - day[0])
             kept = "MS" if isinstance(named, int) else named
             alias = f"{freq.offset.n}{monthly(kept.replace('M', kind[-2]), start)}"
@@ -225,14 +257,14 @@ def _in_months(times: Timestamps, freq: Frequency, step: int) -> Placement | Non
 
 
 def _nearest(times: Timestamps, named: DayOfMonth) -> tuple[Positions, Positions]:
-    """Number the month whose named day is the nearest, and count the days from there: [n] each."""
+    """Number the month whose named day is the nearest, and count the days until that: [n] each."""
     own = times.astype("datetime64[M]")
     days = times.astype("datetime64[D]").astype("datetime64[s]")
     shifts = np.array([-1, 0, 1])
     labels = np.stack([days_of(own + shift, named) for shift in shifts])
-    off = np.abs((labels - days).astype(np.int64)) // _DAY
-    best = off.argmin(axis=0)
-    return own.astype(np.int64) + shifts[best], off.min(axis=0)
+    off = (labels - days).astype(np.int64) // _DAY
+    best = np.abs(off).argmin(axis=0)
+    return own.astype(np.int64) + shifts[best], np.take_along_axis(off, best[None], axis=0)[0]
 
 
 def _in_weeks(times: Timestamps, step: int) -> Placement | None:
@@ -241,8 +273,9 @@ def _in_weeks(times: Timestamps, step: int) -> Placement | None:
     usual = int(np.bincount(days % 7).argmax())
     weeks = np.floor_divide(days - usual + _FARTHEST_IN_WEEK, 7)
     labels = weeks * 7 + usual
-    off, passed = np.abs(days - labels), weeks - weeks[0]
-    if (passed % step).any() or not _is_usual(off, passed, _FARTHEST_IN_WEEK):
+    off, passed = labels - days, weeks - weeks[0]
+    is_end = (usual + 3) % 7 != 0  # a Monday begins its week
+    if (passed % step).any() or not _is_usual(off, passed, _FARTHEST_IN_WEEK, is_end):
         return None
     start = times[0] + (labels[0] - days[0]) * np.timedelta64(_DAY, "s")
     return Placement(
@@ -250,13 +283,16 @@ def _in_weeks(times: Timestamps, step: int) -> Placement | None:
     )
 
 
-def _is_usual(off: Positions, passed: Positions, farthest: int) -> bool:
-    """Whether most timestamps are where they usually are, none is far, and no two are the same."""
-    is_near: npt.NDArray[np.bool_] = off <= farthest
-    return bool(
-        is_near.all() and 5 * (off == 0).sum() >= 3 * len(off) and (np.diff(passed) > 0).all()
-    )
+def _is_usual(off: Positions, passed: Positions, farthest: int, is_end: bool) -> bool:
+    """Whether most timestamps are where they usually are, none is far, and no two are the same.
+
+    What is dated after the end of a period is not taken as part of it: it was not known then.
+    """
+    is_near: npt.NDArray[np.bool_] = np.abs(off) <= farthest
+    if not is_near.all() or (is_end and (off < 0).any()):
+        return False
+    return bool(5 * (off == 0).sum() >= 3 * len(off) and (np.diff(passed) > 0).all())
 
 
 def _first_moved(off: Positions) -> int | None:
-    return int(off.argmax()) if off.any() else None
+    return int((off != 0).argmax()) if off.any() else None

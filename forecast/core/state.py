@@ -10,9 +10,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from forecast.core.times import to_utc
+from forecast.core.lookahead import Provenance
+from forecast.core.times import Moment
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: Sequence[Migration] = ()
@@ -43,7 +44,6 @@ def _finite(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-Moment = Annotated[datetime, AfterValidator(to_utc)]
 Metrics = Annotated[dict[str, float], AfterValidator(_finite)]
 
 
@@ -76,7 +76,8 @@ class ModelMetadata(BaseModel):
     Attributes:
         version: its name in the store.
         kind: `version`, or `snapshot` of a past date.
-        cutoff: time of the newest data that had any part in it; None where not known.
+        cutoff: nothing later had any part in it; None where not known.
+        provenance: until when the data was, and all foreign weights that it descends from.
         metrics: such as {"validation_loss": 0.2}; those that are not finite are left out.
         source: of the weights that training started from; None for nothing.
         data_sha256: of the data after the cut.
@@ -92,6 +93,7 @@ class ModelMetadata(BaseModel):
     created_at: Moment = Field(default_factory=lambda: datetime.now(UTC))
     trained_at: Moment | None = None
     cutoff: Moment | None = None
+    provenance: Provenance = Provenance()
     metrics: Metrics = {}
     item_ids: tuple[str, ...] = ()
     num_points: int | None = None
@@ -101,6 +103,20 @@ class ModelMetadata(BaseModel):
     source: str | None = None
     git_commit: str | None = None
     job_id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_provenance(cls, document: Any) -> Any:
+        """Tell the provenance of an older document, as far as it is known."""
+        if not isinstance(document, dict) or document.get("provenance") is not None:
+            return document
+        cutoff, source = document.get("cutoff"), document.get("source")
+        known = {
+            "seen_until": cutoff,
+            "is_dated": cutoff is not None,
+            "roots": [{"source": source}] if source else [],
+        }
+        return document | {"provenance": known}
 
     @property
     def cutoff_date(self) -> date | None:

@@ -1,8 +1,10 @@
 """The conversions between `datetime` and NumPy: in UTC, to the second."""
 
 from datetime import UTC, date, datetime
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator
 
 _LAST_SECOND = np.timedelta64(86_399, "s")
 _YEARS = range(2, 9999)  # in which an offset leads to no year that `datetime` lacks
@@ -30,10 +32,14 @@ def to_utc(moment: datetime | np.datetime64) -> datetime:
     return moment.astimezone(UTC) if has_offset else moment.replace(tzinfo=UTC)
 
 
+Moment = Annotated[datetime, AfterValidator(to_utc)]
+
+
 def to_datetime64(moment: datetime | np.datetime64) -> np.datetime64:
     """Give a moment as datetime64[s] in UTC; parts of a second are left out."""
     if isinstance(moment, np.datetime64):
-        return moment.astype("datetime64[s]")
+        second: np.datetime64 = moment.astype("datetime64[s]")
+        return second
     return np.datetime64(to_utc(moment).replace(tzinfo=None), "s")
 
 

@@ -169,8 +169,8 @@ class ForecastTask:
         quantile_levels: strictly increasing, each in (0, 1); empty for a point forecast.
         context_length: use only the last so many steps; None for all the model can use.
         num_samples: paths that a sampling model draws; None for its default.
-        options: the model's own options, an instance of its spec's `options`; None for
-            the defaults.
+        options: the model's own options, a hashable instance of its spec's `options`; None
+            for the defaults, which the base puts in before a family sees the task.
         intervals: `native` switches calibration off in the families that calibrate.
     """
 
@@ -179,7 +179,7 @@ class ForecastTask:
     context_length: int | None = None
     num_samples: int | None = None
     seed: int = 0
-    options: Hashable = None
+    options: Any = None
     intervals: Intervals = "conformal"
 
 
@@ -203,6 +203,12 @@ class Forecast:
     warnings: tuple[str, ...] = ()
     intervals: Intervals | None = None
     methods: Mapping[str, float] = field(default_factory=dict)
+
+    def after(self, steps: int) -> "Forecast":
+        """Leave out the first `steps` steps."""
+        if steps == 0:
+            return self
+        return replace(self, mean=self.mean[:, steps:], quantiles=self.quantiles[:, :, steps:])
 
     def first(self, horizon: int) -> "Forecast":
         """Keep the first `horizon` steps."""

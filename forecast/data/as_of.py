@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from forecast.core.errors import InvalidRequest, LooksAhead
+from forecast.core.errors import InvalidRequest
 from forecast.core.times import day_end, shown
 from forecast.core.types import Series, is_categorical
 from forecast.data.inputs import SeriesBatch
@@ -24,7 +24,8 @@ class Wanted:
     Attributes:
         as_of: the last moment that anything in the answer may know of; None for now.
         version: name of a version, an alias or a snapshot; None leaves the choice to the server.
-        strict: refuse, rather than warn of, what is newer than `as_of` or of unknown age.
+        strict: refuse, rather than warn of, weights that have seen what came after `as_of`, or
+            may have.
     """
 
     as_of: np.datetime64 | None = None
@@ -42,7 +43,7 @@ class _Sent(Protocol):
 
     as_of: str | None
     version: str | None
-    strict: bool
+    strict: bool | None
 
 
 def wanted_of(parameters: _Sent) -> Wanted:
@@ -56,7 +57,7 @@ def wanted_of(parameters: _Sent) -> Wanted:
             raise InvalidRequest.field("/parameters/strict", "goes with as_of")
         return Wanted(version=parameters.version)
     moment = read_moment(parameters.as_of, AS_OF)
-    return Wanted(moment, parameters.version, parameters.strict)
+    return Wanted(moment, parameters.version, parameters.strict is not False)
 
 
 def read_moment(text: str, pointer: str) -> np.datetime64:
@@ -91,14 +92,11 @@ def cut_batch(batch: SeriesBatch, wanted: Wanted, horizon: int) -> SeriesBatch:
 
     Raises:
         InvalidRequest: a series has no times, begins later, or misses a covariate known ahead.
-        LooksAhead: a series goes on after that moment, and the request is strict.
     """
     if wanted.as_of is None:
         return batch
     parts = [_part(series, wanted.as_of, horizon) for series in batch.series]
     warnings = _dropped(batch.series, parts, wanted.as_of)
-    if wanted.strict and warnings:
-        raise _refused(batch.series, parts, wanted.as_of)
     return SeriesBatch(tuple(parts), (*batch.warnings, *warnings))
 
 
@@ -144,22 +142,6 @@ def _dropped(
     )
 
 
-def _refused(
-    whole: Sequence[Series], parts: Sequence[Series], moment: np.datetime64
-) -> InvalidRequest:
-    pairs = zip(whole, parts, strict=True)
-    series, count = next(
-        (one, one.length - part.length) for one, part in pairs if part.length < one.length
-    )
-    times = series.past_timestamps
-    assert times is not None
-    return LooksAhead.field(
-        AS_OF,
-        f"series {series.item_id!r} goes on for {_steps(count)} after {shown(moment)}, until"
-        f" {times[-1]}; leave them out, or send strict: false to have them dropped",
-    )
-
-
 def _steps(count: int) -> str:
     return "1 step" if count == 1 else f"{count} steps"
 
@@ -169,9 +151,6 @@ def earlier(text: str | None, wanted: Wanted, pointer: str) -> tuple[str | None,
 
     Returns:
         the time in words, or None where neither was sent; and warnings.
-
-    Raises:
-        LooksAhead: the caller's is later, and the request is strict.
     """
     if text is None or wanted.as_of is None:
         return text, ()
@@ -179,8 +158,4 @@ def earlier(text: str | None, wanted: Wanted, pointer: str) -> tuple[str | None,
     if end <= wanted.as_of:
         return text, ()
     said = f"the context goes on until {shown(end)}, after as_of, {shown(wanted.as_of)}"
-    if wanted.strict:
-        raise LooksAhead.field(
-            pointer, f"{said}; name an earlier end, or send strict: false to have it cut"
-        )
     return None, (f"{said}, where it was cut",)

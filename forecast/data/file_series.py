@@ -9,6 +9,7 @@ import pandas as pd
 from forecast.core.clock import LocalTimes
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
+from forecast.core.labels import Label
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
 from forecast.data.as_of import earlier, read_moment, wanted_of
 from forecast.data.frames import category_column, number_column, time_column
@@ -81,9 +82,9 @@ def series_of_file(
     names = [name for name, role in roles.items() if role == "target"]
     targets = np.stack([number_column(frame, name) for name in names])  # [N, R]
     times = time_column(frame, _date_column(frame))
-    window = _window(times, targets, request.parameters, horizon, policy)
+    window = _window(times, targets, request, horizon, policy)
     check_budget(policy.max_points - window.axis.length * len(names), policy)
-    past, future, static = _covariates(frame, roles, window, request.parameters.use_covariates)
+    past, future, static = _covariates(frame, request, window)
     read = tuple(
         Series(
             target=window.axis.spread(targets[index, window.context])[None, :],
@@ -94,6 +95,7 @@ def series_of_file(
             future_covariates=future,
             static_covariates=static,
             clock=window.axis.clock,
+            label=request.label,
         )
         for index, name in enumerate(names)
     )
@@ -111,6 +113,12 @@ def _checked_roles(frame: pd.DataFrame, request: NamedFileRequest) -> dict[str, 
             )
     if "target" not in roles.values():
         raise InvalidRequest.field("/data_definition", "name at least one column as target")
+    for index, name in enumerate(request.known_future):
+        if not roles.get(name, "").startswith("dynamic"):
+            raise InvalidRequest.field(
+                member("/known_future", index),
+                f"{excerpt(name)} is no dynamic column of data_definition",
+            )
     return roles
 
 
@@ -125,7 +133,7 @@ def _date_column(frame: pd.DataFrame) -> str:
 def _window(
     times: LocalTimes,
     targets: FloatArray,
-    parameters: NamedFileParameters,
+    request: NamedFileRequest,
     horizon: int,
     policy: DataPolicy,
 ) -> _Window:
@@ -133,8 +141,15 @@ def _window(
     ordered = times[order]
     freq = _frequency(ordered)
     observed = np.atleast_1d(np.isfinite(targets[:, order]).any(axis=0))
-    begin, end = _bounds(ordered.utc, observed, parameters)
-    axis = axis_from_times(ordered[begin:], freq, _SOURCE, most=policy.max_points, past=end - begin)
+    begin, end = _bounds(ordered.utc, observed, request.parameters)
+    count = end - begin
+    axis = axis_from_times(ordered[begin:], freq, _SOURCE, most=policy.max_points, past=count)
+    as_of = wanted_of(request.parameters).as_of
+    if as_of is not None:
+        end = begin + _rows_known(axis, as_of, request.label, count)
+        _check_observed(observed[begin:end], ordered.utc)
+        count = end - begin
+        axis = axis_from_times(ordered[begin:], freq, _SOURCE, most=policy.max_points, past=count)
     assert axis.start is not None
     assert axis.freq is not None
     assert axis.ahead is not None
@@ -164,10 +179,7 @@ def _bounds(
     observed: npt.NDArray[np.bool_],
     parameters: NamedFileParameters,
 ) -> tuple[int, int]:
-    """Find the rows of the context: from one, up to and without the other.
-
-    None of them is later than `as_of`.
-    """
+    """Find the rows of the context: from one, up to and without the other."""
     begin = 0
     if parameters.context_start_date is not None:
         first, _ = read_time(parameters.context_start_date, "/parameters/context_start_date")
@@ -175,31 +187,43 @@ def _bounds(
     wanted = wanted_of(parameters)
     named, _ = earlier(parameters.context_end_date, wanted, _END)
     if named is not None:
-        end = _steps_until(ordered, read_moment(named, _END))
+        end = int(np.searchsorted(ordered, read_moment(named, _END), side="right"))
     else:
         known = np.flatnonzero(observed)
         end = int(known[-1]) + 1 if known.size else 0
-    if wanted.as_of is not None:
-        end = min(end, _steps_until(ordered, wanted.as_of))
-    if begin >= end or not observed[begin:end].any():
+    _check_observed(observed[begin:end], ordered)
+    return begin, end
+
+
+def _check_observed(observed: npt.NDArray[np.bool_], ordered: Timestamps) -> None:
+    if not observed.any():
         raise BadData(
             "no target is observed in the context; the dates of the file run from"
             f" {ordered[0]} to {ordered[-1]}"
         )
-    return begin, end
 
 
-def _steps_until(ordered: Timestamps, moment: np.datetime64) -> int:
-    return int(np.searchsorted(ordered, moment, side="right"))
+def _rows_known(axis: TimeAxis, as_of: np.datetime64, label: Label | None, rows: int) -> int:
+    """Count the rows of a context that are known at a moment."""
+    grid = Series(
+        np.empty((1, axis.length)),
+        start=axis.start,
+        freq=axis.freq,
+        clock=axis.clock,
+        label=label,
+    )
+    positions = np.arange(rows) if axis.positions is None else axis.positions
+    return int(np.searchsorted(positions, grid.steps_until(as_of)))
 
 
 def _covariates(
-    frame: pd.DataFrame, roles: dict[str, Role], window: _Window, used: bool
+    frame: pd.DataFrame, request: NamedFileRequest, window: _Window
 ) -> tuple[dict[str, CovariateArray], dict[str, CovariateArray], dict[str, float | str]]:
     past: dict[str, CovariateArray] = {}
     future: dict[str, CovariateArray] = {}
     static: dict[str, float | str] = {}
-    for name, role in roles.items() if used else ():
+    used = request.data_definition if request.parameters.use_covariates else {}
+    for name, role in used.items():
         if role == "target":
             continue
         read = category_column if role in _TEXT_ROLES else number_column
@@ -208,7 +232,8 @@ def _covariates(
             static[name] = _constant(values[window.context], name)
             continue
         past[name] = window.axis.spread(values[window.context])
-        future[name] = _future(values, name, window)
+        if name in request.known_future:
+            future[name] = _future(values, name, window)
     return past, future, static
 
 
@@ -221,7 +246,7 @@ def _future(values: CovariateArray, name: str, window: _Window) -> CovariateArra
             member("/data_definition", name),
             f"covariate {name!r} has no value for {window.future_times[missing.argmax()]};"
             f" it needs one for each of the {len(taken)} steps after the context."
-            " Extend the file, or set use_covariates to false",
+            " Extend the file, or take the column out of known_future",
         )
     return taken
 

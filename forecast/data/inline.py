@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from forecast.core.labels import Label
 from forecast.core.types import Intervals
 from forecast.data.validation import WireModel
 
@@ -60,15 +61,21 @@ AS_OF_FIELD: Any = Field(
     " dropped, and the newest version answers that was trained on nothing after it.",
     examples=["2025-12-31", "2025-12-31T12:00:00"],
 )
+LABEL_FIELD: Any = Field(
+    None,
+    description="What a timestamp says of its period: its `start`, its `end`, or the `instant` of a"
+    " reading. A step is known, as of a moment, once its period is over. By default the convention"
+    " of the frequency.",
+)
 VERSION_FIELD: Any = Field(
     None,
     description="Use this version, alias or snapshot of the model.",
     examples=["current", "snapshot_2020-12-31"],
 )
 STRICT_FIELD: Any = Field(
-    False,
-    description="With `as_of`: refuse (422), rather than warn of, input after it and weights"
-    " that have seen what came after it, or may have.",
+    None,
+    description="With `as_of`: refuse (422), rather than warn of, weights that have seen what came"
+    " after it, or may have; true unless false is sent.",
 )
 INTERVALS_FIELD: Any = Field(
     "conformal",
@@ -115,6 +122,7 @@ class SeriesInput(WireModel):
         " `QE` and `YE` with a start on the first day of a month mean `MS`, `QS` and `YS`.",
         examples=["D", "h", "15min", "MS", "W-SUN", "B"],
     )
+    label: Label | None = LABEL_FIELD
     timestamps: Times = Field(
         None,
         description="ISO 8601 times, increasing, one a value. Gaps on the grid become missing"
@@ -160,7 +168,7 @@ class Parameters(WireModel):
     )
     as_of: Moment = AS_OF_FIELD
     version: VersionName = VERSION_FIELD
-    strict: bool = STRICT_FIELD
+    strict: bool | None = STRICT_FIELD
     num_samples: int | None = Field(
         None, ge=1, le=10_000, description="Paths that a sampling model draws."
     )

@@ -98,6 +98,7 @@ def batch_of_inputs(
             start=axis.start,
             freq=axis.freq,
             clock=axis.clock,
+            label=sent.label,
             **_covariates(sent, pointer, axis, target.shape[1], ahead),
         )
         budget -= series.target.size

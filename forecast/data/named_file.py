@@ -4,10 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from forecast.core.labels import Label
 from forecast.core.types import Intervals
 from forecast.data.inline import (
     AS_OF_FIELD,
     INTERVALS_FIELD,
+    LABEL_FIELD,
     MAX_CONTEXT,
     MAX_HORIZON,
     STRICT_FIELD,
@@ -24,6 +26,13 @@ Role = Literal[
     "static_numerical",
     "static_categorical",
 ]
+KNOWN_FUTURE_FIELD: Any = Field(
+    [],
+    max_length=1000,
+    description="Dynamic columns whose values are known ahead. Of every other column nothing after"
+    " the context is used, whatever the file holds.",
+    examples=[["price"]],
+)
 Time = Annotated[str, Field(examples=["2024-03-31"])]
 
 
@@ -41,8 +50,8 @@ class NamedFileParameters(WireModel):
     )
     use_covariates: bool = Field(
         False,
-        description="Use the dynamic and static columns. The dynamic ones need a value for each"
-        " of the `horizon_len` steps after the context.",
+        description="Use the dynamic and static columns. Those in `known_future` need a value for"
+        " each of the `horizon_len` steps after the context.",
     )
     use_quantiles: bool | None = Field(
         None, description="Answer quantiles; by default where the model has them."
@@ -71,7 +80,7 @@ class NamedFileParameters(WireModel):
     )
     as_of: Moment = AS_OF_FIELD
     version: VersionName = VERSION_FIELD
-    strict: bool = STRICT_FIELD
+    strict: bool | None = STRICT_FIELD
     intervals: Intervals = INTERVALS_FIELD
     seed: int = Field(0, ge=0, lt=2**32)
     timeout_s: float | None = Field(None, gt=0, description="Give up after so many seconds.")
@@ -87,6 +96,7 @@ class NamedFileRequest(WireModel):
                 {
                     "data_source_url_or_path": "local://data/sales.csv",
                     "data_definition": {"sales": "target", "price": "dynamic_numerical"},
+                    "known_future": ["price"],
                     "parameters": {
                         "context_len": 64,
                         "horizon_len": 24,
@@ -109,6 +119,8 @@ class NamedFileRequest(WireModel):
     data_definition: dict[str, Role] = Field(
         min_length=1, description="Column → role. Several targets are forecast each on its own."
     )
+    known_future: list[str] = KNOWN_FUTURE_FIELD
+    label: Label | None = LABEL_FIELD
     parameters: NamedFileParameters = NamedFileParameters()
 
 

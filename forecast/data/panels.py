@@ -188,6 +188,7 @@ def _series(
             for name, values in table.static.items()
         },
         clock=axis.clock,
+        label=schema.label,
     )
 
 

@@ -13,6 +13,7 @@ from forecast.data.file_series import NamedFile, series_of_file, text_columns
 from forecast.data.files import format_of, frame_of_document, read_frame
 from forecast.data.inline import ForecastRequest, Parameters
 from forecast.data.inputs import SeriesBatch, batch_of_inputs, check_series_count
+from forecast.data.leakage import leaking
 from forecast.data.named_file import NamedFileRequest
 from forecast.data.panels import batch_of_table
 from forecast.data.policy import DataPolicy
@@ -167,7 +168,7 @@ class RequestReader:
             timeout_s=timeout_of(parameters.timeout_s, self.policy),
             wanted=wanted,
             shape=shape,
-            warnings=batch.warnings,
+            warnings=(*batch.warnings, *leaking(batch.series)),
         )
 
     def _read_named(
@@ -183,7 +184,7 @@ class RequestReader:
             timeout_s=timeout_of(request.parameters.timeout_s, self.policy),
             wanted=wanted_of(request.parameters),
             shape=Shape.NAMED_FILE,
-            warnings=warnings,
+            warnings=(*warnings, *leaking(series)),
             named_file=NamedFile(
                 targets=tuple(one.item_id for one in series),
                 band_indices=band_indices,

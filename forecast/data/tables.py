@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from forecast.data.inline import Parameters
+from forecast.core.labels import Label
+from forecast.data.inline import LABEL_FIELD, Parameters
 from forecast.data.validation import WireModel
 
 _CELL = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}, {"type": "null"}]}
@@ -48,6 +49,7 @@ class TableSchema(WireModel):
     freq: str | None = Field(
         None, description="Pandas offset alias; inferred from the times by default."
     )
+    label: Label | None = LABEL_FIELD
 
     @property
     def names(self) -> frozenset[str]:

@@ -11,7 +11,13 @@ from forecast.core.calendar import Positions, step_in_months
 from forecast.core.clock import LocalTimes
 from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Frequency
-from forecast.core.spacing import Placement, infer_common, place
+from forecast.core.spacing import (
+    Placement,
+    infer_common,
+    missing_steps,
+    place,
+    place_periods,
+)
 from forecast.core.types import CovariateArray
 from forecast.data.times import read_local
 from forecast.data.validation import member
@@ -89,10 +95,9 @@ def axis_from_times(
     """
     check_increasing(times, pointer)
     known = Frequency.parse(freq) if isinstance(freq, str) else freq
-    if times.is_shifted and known.is_elapsed:
-        times = times.in_utc()
+    times = _clocked(times, known)
     try:
-        placed = place(times.wall, known)
+        placed = _placed(times, known, is_sent=isinstance(freq, str))
     except InvalidRequest as error:
         raise InvalidRequest.field(pointer, error.detail) from error
     _check_on_grid(times, placed, pointer)
@@ -113,6 +118,32 @@ def axis_from_times(
         times.clock,
         (*_moved(times, placed), *_replaced(sent, placed.freq, placed.start)),
     )
+
+
+def _clocked(times: LocalTimes, freq: Frequency) -> LocalTimes:
+    """Choose the clock to count steps on: in UTC below a day where the sender's was shifted."""
+    if freq.is_elapsed:
+        return times.in_utc() if times.is_shifted else times
+    local = times.at_midnight()
+    if local is None:
+        return times
+    missing = missing_steps(freq, [times.wall])
+    there = missing_steps(freq, [local.wall])
+    return local if there is not None and (missing is None or there < missing) else times
+
+
+def _placed(times: LocalTimes, freq: Frequency, *, is_sent: bool) -> Placement:
+    """Place timestamps; at a frequency that was sent, months and weeks on any day of theirs."""
+    try:
+        placed = place(times.wall, freq)
+    except InvalidRequest:
+        periods = place_periods(times.wall, freq) if is_sent else None
+        if periods is None:
+            raise
+        return periods
+    if is_sent and not placed.is_whole:
+        return place_periods(times.wall, freq) or placed
+    return placed
 
 
 def check_increasing(times: LocalTimes, pointer: str) -> None:
@@ -171,15 +202,30 @@ def inferred(parts: Sequence[LocalTimes], pointer: str) -> Frequency:
     Raises:
         InvalidRequest: no regular step explains all of their times.
     """
+    local = [midnight for times in parts if (midnight := times.at_midnight()) is not None]
     try:
-        if not any(times.is_shifted for times in parts):
-            return infer_common([times.wall for times in parts])
-        return _inferred_shifted(parts)
+        return _inferred(parts) if len(local) < len(parts) else _with_fewest_gaps([parts, local])
     except InvalidRequest as error:
         raise InvalidRequest.field(pointer, error.detail) from error
 
 
-def _inferred_shifted(parts: Sequence[LocalTimes]) -> Frequency:
+def _with_fewest_gaps(readings: Sequence[Sequence[LocalTimes]]) -> Frequency:
+    """Choose between times as they were sent, the first, and as days of the sender's clock."""
+    found: dict[Frequency, int] = {}
+    for parts in readings:
+        with suppress(InvalidRequest):
+            freq = _inferred(parts)
+            if parts is readings[0] or not freq.is_elapsed:
+                missing = missing_steps(freq, [times.wall for times in parts])
+                found.setdefault(freq, missing or 0)
+    if not found:
+        return _inferred(readings[0])  # says why not
+    return min(found, key=found.__getitem__)
+
+
+def _inferred(parts: Sequence[LocalTimes]) -> Frequency:
+    if not any(times.is_shifted for times in parts):
+        return infer_common([times.wall for times in parts])
     with suppress(InvalidRequest):
         freq = infer_common([times.wall for times in parts])
         if not freq.is_elapsed:

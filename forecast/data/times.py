@@ -71,16 +71,20 @@ def times_of(values: list[Any], refusal: Refusal, pointer: str = "") -> LocalTim
         raise refusal(values.index(None), _MISSING)
     if kinds <= {int, float}:
         return _times_of_numbers(values, refusal)
-    found = {value: _time_of(value) for value in set(values)} if kinds <= {str} else None
-    times = list(map(found.__getitem__, values)) if found else list(map(_time_of, values))
-    if None in times:
-        at = times.index(None)
+    if kinds <= {str}:  # a panel has the same times again and again
+        codes, distinct = pd.factorize(np.array(values, dtype=object))
+        return _local(
+            distinct.tolist(), lambda at, why: refusal(int((codes == at).argmax()), why), pointer
+        )[codes]
+    return _local(values, refusal, pointer)
+
+
+def _local(values: list[Any], refusal: Refusal, pointer: str) -> LocalTimes:
+    times = [time for value in values if (time := _time_of(value)) is not None]
+    if len(times) < len(values):
+        at = next(at for at, value in enumerate(values) if _time_of(value) is None)
         is_missing = values[at] == "" or values[at] is pd.NaT
         raise refusal(at, _MISSING if is_missing else f"{excerpt(values[at])} is not {_SENT_AS}")
-    return _local([time for time in times if time is not None], refusal, pointer)
-
-
-def _local(times: list[datetime], refusal: Refusal, pointer: str) -> LocalTimes:
     aware = {time.tzinfo is not None for time in times}
     if len(aware) > 1:
         some = "some timestamps have a UTC offset and some have none; write all alike"
@@ -102,13 +106,18 @@ def _check(local: LocalTimes, has_fraction: "np.ndarray[Any, Any]", refusal: Ref
     bad = has_fraction | (local.utc < EARLIEST) | (local.utc >= LATEST)
     if bad.any():
         at = int(bad.argmax())
-        raise refusal(at, f"{local.wall[at]} must be a whole second in the years 1678 to 2261")
+        part = " and a part of a second" if has_fraction[at] else ""
+        raise refusal(
+            at, f"{local.wall[at]}{part} must be a whole second in the years 1678 to 2261"
+        )
 
 
 def _time_of(value: Any) -> datetime | None:
     """Read one value; None where it is no time."""
+    if value is pd.NaT:
+        return None
     if isinstance(value, datetime):
-        return None if value is pd.NaT else value
+        return value
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)
     if type(value) is not str:

@@ -62,6 +62,7 @@ class TrainingPlan(PlanPart):
             `distributed` included.
         processes: that share one fit; more than 1 only with `config["distributed"]`.
         source: weights to start from; None to start from nothing.
+        strict: refuse to start from weights that have seen what comes after a cutoff, or may.
         cutoff: last day of the data that the current model may see; None for all of it.
         snapshots: None for the current model alone.
         promote: whether the new version becomes `current`.
@@ -73,6 +74,7 @@ class TrainingPlan(PlanPart):
     config: dict[str, Any] = {}
     processes: int = Field(1, ge=1, le=64)
     source: str | None = None
+    strict: bool = True
     validation: Validation = Validation()
     cutoff: date | None = None
     snapshots: Snapshots | None = None
@@ -94,7 +96,7 @@ class BacktestPlan(PlanPart):
         step: steps between neighbouring origins.
         refit: `never`; `every_n`, a fit at every n-th origin on the data up to it; `yearly`, the
             stored snapshot of the year before the origin.
-        strict: refuse weights that have seen what is to be forecast.
+        strict: refuse weights that have seen what is to be forecast, or may have.
     """
 
     kind: Literal[JobKind.BACKTEST] = JobKind.BACKTEST

@@ -1,10 +1,12 @@
 """What a model is, as plain data: importing a spec imports no model library."""
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from forecast.core.errors import MissingLibrary
+from forecast.core.lookahead import Root
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend
 
 if TYPE_CHECKING:
@@ -72,11 +74,12 @@ class ModelSpec:
         options: what may be set in each request.
         training_backend: whose training it uses, where it can be trained.
         distributed: whether several processes can share a training.
-        extra: the pip extra that brings its library.
+        extra: the pip extra that brings its library; None where the gateway's own are enough.
         environment: `shared`, or the name of an environment of its own.
         max_replicas: the most processes worth having on one machine; 1 for a model that
             spreads a batch over the cores itself.
         variants: the kinds of checkpoint it reads, each of which `tiny` can make.
+        checkpoints: what is known of the training data of public weights, without revisions.
         router: `module:function` for a model whose routes differ from the shared ones.
     """
 
@@ -98,7 +101,21 @@ class ModelSpec:
     environment: str = "shared"
     max_replicas: int = 8
     variants: tuple[str, ...] = ()
+    checkpoints: tuple[Root, ...] = ()
     router: str | None = None
+
+    def root_of(self, source: str, published_at: datetime | None = None) -> Root:
+        """Tell what is known of foreign weights; of those in no catalogue, only where they lie.
+
+        Args:
+            published_at: when this revision was on its hub at the latest, if that is known: it may
+                be newer than what the catalogue tells of.
+        """
+        repository = source.partition("@")[0]
+        known = (one for one in self.checkpoints if one.source == repository)
+        facts = next(known, Root(source=source))
+        told = published_at or facts.published_at
+        return facts.model_copy(update={"source": source, "published_at": told})
 
     def model_class(self) -> "type[BaseTimeSeriesModel]":
         """Import the model's class, and with it the library behind it.
@@ -119,13 +136,8 @@ class ModelSpec:
     @property
     def is_ready_at_once(self) -> bool:
         """Whether it forecasts with nothing fetched: no training, no download, nobody's key."""
-        is_here = self.weights is None or self.has_packaged_weights
+        is_here = self.weights is None or self.weights.startswith("package:")
         return is_here and self.capabilities.zero_shot and not self.config.operator_fields
-
-    @property
-    def has_packaged_weights(self) -> bool:
-        """Whether its weights are installed with the gateway; such are trained on no real data."""
-        return self.weights is not None and self.weights.startswith("package:")
 
     @property
     def needs_training(self) -> bool:
@@ -136,7 +148,8 @@ class ModelSpec:
     def how_to_install(self) -> str:
         """The command that brings its library, in words."""
         if self.environment == "shared":
-            return f"install it with: pip install 'forecast-gateway[{self.extra}]'"
+            extra = f"[{self.extra}]" if self.extra else ""
+            return f"install it with: pip install 'forecast-gateway{extra}'"
         return f"its own environment has it, made with: ./setup.sh env {self.environment}"
 
     @property

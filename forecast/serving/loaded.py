@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from forecast.core.lookahead import Provenance
 from forecast.core.times import to_datetime64
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.config import TrainingMode
 from forecast.models.base.model import BaseTimeSeriesModel, BatchKey
 from forecast.models.spec import ModelSpec
 from forecast.serving.batching import Batcher, Outcome
@@ -58,17 +58,20 @@ class Weights:
         source: with the version or revision that it really is; None for none.
         path: None for a model without weights.
         version: what they are in the store; None where they are from elsewhere.
+        provenance: what they have seen, and what they descend from.
     """
 
     source: str | None = None
     path: Path | None = None
     sha256: str | None = None
     version: Version | None = None
+    provenance: Provenance = Provenance()
 
     @classmethod
     def stored(cls, version: Version) -> "Weights":
         """Name the weights of a version."""
-        return cls(version.source, version.path, version.sha256, version)
+        provenance = version.metadata.provenance
+        return cls(version.source, version.path, version.sha256, version, provenance)
 
     def is_of(self, version: Version) -> bool:
         """Whether these are the weights of a version, as it is now."""
@@ -102,18 +105,14 @@ class LoadedModel:
     @property
     def cutoff(self) -> np.datetime64 | None:
         """Time of the newest data that the weights have seen; None where it is not known."""
-        version, training = self.weights.version, self.model.training_
-        told = version.cutoff if version else training.cutoff if training else None
+        version = self.weights.version
+        told = version.cutoff if version else self.provenance.seen_until
         return None if told is None else to_datetime64(told)
 
     @property
-    def base(self) -> str | None:
-        """What the training of the weights started from, in words; None where that was nothing."""
-        if self.weights.version is not None:
-            return self.weights.version.metadata.source
-        training = self.model.training_
-        is_tuned = training is not None and training.mode is TrainingMode.FINE_TUNE
-        return "other weights" if is_tuned else None
+    def provenance(self) -> Provenance:
+        """What the weights have seen, and what they descend from."""
+        return self.weights.provenance
 
     @property
     def version(self) -> str | None:

@@ -25,6 +25,7 @@ from forecast.serving.as_of import Active, Choice, choose
 from forecast.serving.batching import Outcome
 from forecast.serving.cores import CoreBoard
 from forecast.serving.loaded import LoadedModel, Loader, QueueLimits, Weights
+from forecast.serving.provenance import provenance_of
 from forecast.serving.versions import Lease, LoadedVersions
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import Version
@@ -222,7 +223,7 @@ class ModelService:
             LooksAhead: it has seen what came after that date, or may have.
         """
         active = self.active()
-        known = Active(active.version, active.cutoff, active.base)
+        known = Active(active.version, active.provenance)
         choice = choose(wanted, self.spec, self._loader.shelf, known)
         if choice.version and active.weights.is_of(choice.version):
             return replace(choice, version=None)
@@ -304,11 +305,12 @@ class ModelService:
                 " trained ones",
             )
         if source is None:
-            return Weights()
+            return Weights(provenance=provenance_of(self.spec, None))
         if source.startswith(STORE) and shelf is not None:
             return Weights.stored(shelf.get(source.removeprefix(STORE)))
         resolved = self._sources.resolve(source, model_id=self.spec.model_id)
-        return Weights(resolved.source, resolved.path, resolved.sha256)
+        provenance = provenance_of(self.spec, resolved)
+        return Weights(resolved.source, resolved.path, resolved.sha256, provenance=provenance)
 
     def _load_version(self, version: Version) -> LoadedModel:
         return self._loader.load(Weights.stored(version), self.active().config)

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forecast.core.atomic import sync
-from forecast.core.state import Moment
+from forecast.core.times import Moment
 
 log = logging.getLogger(__name__)
 

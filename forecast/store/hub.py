@@ -4,11 +4,13 @@ A source without a revision, or at `main`, is pinned: the commit found at its fi
 written to `pins.json` in the cache, and every later load takes that commit, without asking the
 hub. To move on, name the revision (`hf:<repo>@<commit or tag>`), or remove the line of the pin.
 A branch or tag named is looked up at each load; while the hub is down, it is what it last was.
+By when a commit was published is kept in `published.json`: its weights know of nothing later.
 """
 
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,7 @@ class Hub:
     def __init__(self, settings: HubSettings, cache: Path) -> None:
         self._settings = settings
         self._pins = cache / "pins.json"
+        self._dates = cache / "published.json"
         self._cache = settings.cache or cache / "hub"
         self._token: str | bool = settings.token or False
         self._api = connect(settings.endpoint, settings.token)
@@ -91,8 +94,14 @@ class Hub:
         require_weights(folder)
         _verify(folder)
         if commit not in (name, known):
-            self._remember(repo, name, commit)
+            is_pin = name == DEFAULT_REVISION
+            self._write_down(self._pins, f"{repo}@{name}", commit, first_counts=is_pin)
         return commit, folder
+
+    def published_at(self, repo: str, commit: str) -> datetime | None:
+        """Tell when a commit was there at the latest; None where the hub has not said so."""
+        told = self._read(self._dates).get(self._key(f"{repo}@{commit}"))
+        return datetime.fromisoformat(told) if isinstance(told, str) else None
 
     def _snapshot(self, repo: str, revision: str, known: str | None) -> tuple[str, Path]:
         """Take a snapshot from the cache if it is surely whole there, else from the hub.
@@ -130,6 +139,8 @@ class Hub:
             )
         if info.sha is None:
             raise SourceUnavailable("the hub did not say which commit it would send")
+        if info.last_modified is not None:
+            self._write_down(self._dates, f"{repo}@{info.sha}", info.last_modified.isoformat())
         return info.sha
 
     def _has(self, repo: str, commit: str) -> bool:
@@ -152,33 +163,30 @@ class Hub:
         return Path(folder).name, Path(folder)
 
     def _known(self, repo: str, name: str) -> str | None:
-        commit = self._read_pins().get(self._pin_key(repo, name))
+        commit = self._read(self._pins).get(self._key(f"{repo}@{name}"))
         return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else None
 
-    def _remember(self, repo: str, name: str, commit: str) -> None:
-        """Write down what a name meant; the commit of `main` is kept, the first one counts."""
-        key = self._pin_key(repo, name)
-        with locked(self._pins.with_suffix(".lock")):
-            pins = self._read_pins()
-            if name == DEFAULT_REVISION:
-                commit = pins.get(key, commit)
-            write_text(
-                self._pins, json.dumps(pins | {key: commit}, indent=2, sort_keys=True) + "\n"
-            )
+    def _write_down(self, file: Path, what: str, value: str, *, first_counts: bool = True) -> None:
+        """Keep what a name means, or when a commit was there, for when the hub is not asked."""
+        key = self._key(what)
+        with locked(file.with_suffix(".lock")):
+            there = self._read(file)
+            if not (first_counts and key in there):
+                write_text(file, json.dumps(there | {key: value}, indent=2, sort_keys=True) + "\n")
 
-    def _read_pins(self) -> dict[str, Any]:
+    def _read(self, file: Path) -> dict[str, Any]:
         try:
-            pins = json.loads(self._pins.read_text())
+            found = json.loads(file.read_text())
         except FileNotFoundError:
             return {}
         except ValueError as error:
             raise SourceUnavailable(
-                "pins.json in the cache of weights is not valid JSON; mend or remove it"
+                f"{file.name} in the cache of weights is not valid JSON; mend or remove it"
             ) from error
-        return pins if isinstance(pins, dict) else {}
+        return found if isinstance(found, dict) else {}
 
-    def _pin_key(self, repo: str, name: str) -> str:
-        return f"{self._api.endpoint}/{repo}@{name}"
+    def _key(self, what: str) -> str:
+        return f"{self._api.endpoint}/{what}"
 
 
 def _verify(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
@@ -181,13 +181,18 @@ class ModelShelf:
         """Find the snapshot of a date; None where there is none that is good."""
         return self._catalog.good("snapshot", names.snapshot_name(cutoff), self.aliases.all())
 
-    def newest_before(self, moment: datetime | np.datetime64) -> Version | None:
-        """Find the version or snapshot of the newest cutoff at or before a moment.
+    def newest_before(
+        self,
+        moment: datetime | np.datetime64,
+        suits: Callable[[Version], bool] = lambda _: True,
+    ) -> Version | None:
+        """Find the version or snapshot of the newest cutoff at or before a moment, if it suits.
 
         Raises:
             ValueError: this is no moment.
         """
-        return self._first_good(newest_cutoffs([*self.versions(), *self.snapshots()], moment))
+        found = newest_cutoffs([*self.versions(), *self.snapshots()], moment)
+        return self._first_good(version for version in found if suits(version))
 
     def closest_snapshot(self, cutoff: date) -> Version | None:
         """Find the newest snapshot of a date or an earlier one."""

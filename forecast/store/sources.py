@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from forecast.core.errors import FileMissing, Forbidden, InvalidRequest
@@ -108,11 +109,13 @@ class ResolvedSource:
             or `store:<version>` where an alias was asked for.
         path: a local folder, all of whose files lie where they may be read.
         sha256: of the weights, as `checkpoint.digest` says; None if not known.
+        published_at: when they were on a hub at the latest; None if not known.
     """
 
     source: str
     path: Path
     sha256: str | None
+    published_at: datetime | None = None
 
 
 class SourceResolver:
@@ -159,7 +162,10 @@ class SourceResolver:
             MissingLibrary: a pip extra is needed; says which.
         """
         used, path = self._folder(parse(source), model_id)
-        return ResolvedSource(source=str(used), path=path, sha256=digest(path))
+        published_at = None
+        if isinstance(used, HubSource) and used.revision is not None:
+            published_at = self._hub.published_at(used.repo, used.revision)
+        return ResolvedSource(str(used), path, digest(path), published_at)
 
     def _folder(self, source: Source, model_id: str) -> tuple[Source, Path]:
         match source:

@@ -5,20 +5,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from forecast.core.errors import BadData, InvalidRequest, LooksAhead
+from forecast.core.lookahead import Provenance, may_forecast
 from forecast.core.times import to_utc
 from forecast.core.types import Series
 from forecast.jobs.plans import Validation
 from forecast.models.base.config import ModelConfig
-from forecast.models.base.saved import TRAINING_FILE
-from forecast.models.base.training import TrainingRecord, data_sha256
+from forecast.models.base.training import data_sha256
 from forecast.models.spec import ModelSpec
-from forecast.store.manifest import read_manifest
+from forecast.serving.provenance import provenance_of
 from forecast.store.sources import ResolvedSource, SourceResolver
 from forecast.training.splitting import Split, split
 
@@ -37,6 +36,7 @@ class FitRequest:
         cutoff: the last moment that may be seen; None for all that there is.
         snapshot: the day that it is a snapshot of; None for a version.
         source: weights to start from; None to start from nothing.
+        strict: refuse to start from weights that have seen what comes after the cutoff, or may.
         processes: that share the fit, where `config["distributed"]` is set.
         overwrite: train it though the store holds it; a backup of the old is kept.
         number: of the window among the `windows` of the job, from 1.
@@ -50,6 +50,7 @@ class FitRequest:
     snapshot: date | None = None
     validation: Validation = Validation()
     source: str | None = None
+    strict: bool = True
     processes: int = 1
     data_reference: str | None = None
     overwrite: bool = False
@@ -70,6 +71,7 @@ class Prepared:
         series: cut; equal to those of another fit where `data_sha256` is.
         weights: to start from; None for nothing.
         cutoff: nothing later had any part in it; None where the data has no times.
+        provenance: of what comes of it.
         notes: what the caller should know.
     """
 
@@ -78,6 +80,7 @@ class Prepared:
     data_sha256: str
     weights: ResolvedSource | None
     cutoff: datetime | None
+    provenance: Provenance
     notes: tuple[str, ...] = ()
 
     def run(self, window: str) -> str:
@@ -90,7 +93,7 @@ def prepared(request: FitRequest, sources: SourceResolver) -> Prepared:
 
     Raises:
         BadData: nothing is left to learn from.
-        LooksAhead: the weights have seen what comes after the cutoff.
+        LooksAhead: the weights have seen what comes after the cutoff, or may have.
         ForecastError: the weights cannot be had, or the data cannot be split.
     """
     config = request.spec.config(**request.config)
@@ -100,16 +103,16 @@ def prepared(request: FitRequest, sources: SourceResolver) -> Prepared:
         split(series, request.validation, config)  # says it where that is why
         raise BadData(f"nothing is observed up to {_text(request.cutoff)} to learn from")
     train, held_back = split(kept, request.validation, config)
-    weights = None
-    if request.source is not None:
-        weights = sources.resolve(request.source, model_id=request.spec.model_id)
+    weights, start, doubts = _start(request, sources)
+    provenance = start.followed_by(_learned(kept))
     return Prepared(
         split=Split(train, tuple(one for one in held_back if _is_observed([one]))),
         config_sha256=_config_sha256(request, weights),
         data_sha256=data_sha256(kept),
         weights=weights,
-        cutoff=_cutoff(request, kept, weights),
-        notes=(*_left_out(series, kept), *_unknown_past(request, weights)),
+        cutoff=_cutoff(request, provenance),
+        provenance=provenance,
+        notes=(*_left_out(series, kept), *doubts),
     )
 
 
@@ -139,10 +142,23 @@ def _left_out(series: Sequence[Series], kept: Sequence[Series]) -> tuple[str, ..
     return (f"left out, with nothing observed to learn from: {', '.join(lacking[:_NAMED])}{more}",)
 
 
-def _unknown_past(request: FitRequest, weights: ResolvedSource | None) -> tuple[str, ...]:
-    if weights is None or request.cutoff is None or seen_by(weights) is not None:
-        return ()
-    return (f"it starts from {weights.source}, and what those weights have seen is not known",)
+def _start(
+    request: FitRequest, sources: SourceResolver
+) -> tuple[ResolvedSource | None, Provenance, tuple[str, ...]]:
+    """Find the weights to start from, what they have seen, and why that may be too much."""
+    if request.source is None:
+        return None, Provenance(), ()
+    weights = sources.resolve(request.source, model_id=request.spec.model_id)
+    seen = provenance_of(request.spec, weights)
+    if request.cutoff is None:
+        return weights, seen, ()
+    verdict = may_forecast(seen, request.cutoff, name=weights.source, strict=request.strict)
+    if not verdict.allowed:
+        raise LooksAhead(
+            f"{verdict.warnings[0]}, the cutoff; start from older weights or from nothing, or send"
+            " strict: false"
+        )
+    return weights, seen, verdict.warnings
 
 
 def _config_sha256(request: FitRequest, weights: ResolvedSource | None) -> str:
@@ -159,50 +175,27 @@ def _config_sha256(request: FitRequest, weights: ResolvedSource | None) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _cutoff(
-    request: FitRequest, series: Sequence[Series], weights: ResolvedSource | None
-) -> datetime | None:
+def _cutoff(request: FitRequest, provenance: Provenance) -> datetime | None:
     """Name the moment after which nothing was seen: by this fit, or by what it starts from."""
-    newest = _newest(series)
-    seen = seen_by(weights) if weights else None
+    seen = provenance.seen_until if provenance.is_dated else None
     if request.cutoff is None:
-        return max(filter(None, (newest, seen)), default=None)
+        return seen
     asked = to_utc(request.cutoff)
-    if seen is not None and seen > asked:
-        raise LooksAhead(
-            f"the weights to start from have seen data up to {seen.date()}, after the cutoff"
-            f" {asked.date()}; start from older ones, or from nothing"
-        )
-    is_whole = request.snapshot is not None or _reaches_beyond(request.series, request.cutoff)
-    return asked if is_whole else newest
+    if request.snapshot is not None:
+        return asked
+    if not _reaches_beyond(request.series, request.cutoff):
+        return seen
+    return max(asked, seen or asked)
 
 
-def _newest(series: Sequence[Series]) -> datetime | None:
+def _learned(series: Sequence[Series]) -> Provenance:
     ends = [known[-1] for one in series if (known := one.known_from) is not None]
-    return to_utc(max(ends)) if ends else None
+    newest = to_utc(max(ends)) if ends else None
+    return Provenance(seen_until=newest, is_dated=len(ends) == len(series))
 
 
 def _reaches_beyond(series: Sequence[Series], cutoff: np.datetime64) -> bool:
     return any(known[-1] > cutoff for one in series if (known := one.known_from) is not None)
-
-
-def seen_by(weights: ResolvedSource) -> datetime | None:
-    """Name the newest moment that weights of ours have seen; None where nobody knows."""
-    manifest = read_manifest(weights.path)
-    if manifest is not None and manifest.metadata.cutoff is not None:
-        return manifest.metadata.cutoff
-    record = training_record(weights.path)
-    if record is None or record.cutoff is None:
-        return None
-    return to_utc(record.cutoff)
-
-
-def training_record(folder: Path) -> TrainingRecord | None:
-    """Read what is written about the training of a model; None where there is nothing."""
-    try:
-        return TrainingRecord.model_validate_json((folder / TRAINING_FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def _text(cutoff: np.datetime64 | None) -> str:

@@ -15,10 +15,11 @@ from forecast.jobs.records import JobProgress, WindowResult
 from forecast.jobs.series_files import write_series
 from forecast.models.base.training import TrainingRecord
 from forecast.models.spec import ModelSpec
+from forecast.serving.provenance import training_record
 from forecast.store.names import snapshot_name
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelShelf, ModelStore
-from forecast.training.fit_requests import FitRequest, Prepared, prepared, training_record
+from forecast.training.fit_requests import FitRequest, Prepared, prepared
 from forecast.training.past_models import Fetches
 from forecast.training.processes.call import ORDER
 from forecast.training.processes.child_process import run_child

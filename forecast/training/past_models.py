@@ -2,13 +2,10 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Literal, Protocol
 
-import numpy as np
-
-from forecast.core.errors import ForecastError, LooksAhead
-from forecast.core.times import to_utc
+from forecast.core.errors import ForecastError
 from forecast.store.names import snapshot_name
 from forecast.store.versions import ModelStore, Version
 
@@ -65,29 +62,3 @@ def _fetched(model_id: str, day: date, sync: Fetches | None, warnings: list[str]
         log.warning("%s of %s was not fetched: %s", snapshot_name(day), model_id, error)
         warnings.append(f"{snapshot_name(day)} was not fetched: {error.detail}")
         return None
-
-
-def check_unseen(version: Version, first: np.datetime64) -> None:
-    """Refuse a version that has seen what is to be forecast.
-
-    Args:
-        first: time of the first step that is forecast.
-
-    Raises:
-        LooksAhead: its cutoff is at or after that time, or not known; names both.
-    """
-    check_cutoff(version.name, version.cutoff, first)
-
-
-def check_cutoff(name: str, cutoff: datetime | None, first: np.datetime64 | None) -> None:
-    """Refuse weights by their cutoff, as `check_unseen` does; None is a time not known."""
-    if first is None:
-        raise LooksAhead(
-            f"the series have no times to compare with the cutoff of {name}; send start and freq,"
-            " or timestamps"
-        )
-    begins = f"the forecasts begin on {first.astype('datetime64[D]')}"
-    if cutoff is None:
-        raise LooksAhead(f"it is not known what {name} has seen, and {begins}")
-    if to_utc(cutoff) >= to_utc(first):
-        raise LooksAhead(f"{name} has seen data up to {cutoff.date()}, and {begins}")

@@ -91,4 +91,7 @@ def relative_change(now: FloatArray, before: FloatArray) -> FloatArray:
 def _placed(times: Timestamps) -> Placement:
     if (np.diff(times).astype(np.int64) <= 0).any():
         raise InvalidRequest("the dates must increase from row to row")
-    return place(times, infer(times))
+    placed = place(times, infer(times))
+    if placed.moved is not None:
+        raise InvalidRequest(f"{times[placed.moved]} is beside the regular step of the dates")
+    return placed

@@ -112,6 +112,7 @@ def _metadata(
         kind="version" if request.snapshot is None else "snapshot",
         trained_at=record.finished_at,
         cutoff=fit.cutoff,
+        provenance=fit.provenance,
         metrics=trained.metrics,
         item_ids=tuple(dict.fromkeys(record.item_ids)),
         num_points=sum(int(one.target.size) for one in fit.split.train),

@@ -62,6 +62,7 @@ def windows_of(plan: TrainingPlan, series: Sequence[Series]) -> list[FitRequest]
         cutoff=day_end(plan.cutoff) if plan.cutoff else None,
         validation=plan.validation,
         source=plan.source,
+        strict=plan.strict,
         processes=plan.processes,
         data_reference=plan.data_reference,
     )

@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecast.core.errors import InvalidRequest, UnknownModel
+from forecast.core.errors import InvalidRequest, LooksAhead, UnknownModel
 from forecast.core.frequency import Timestamps
+from forecast.core.lookahead import may_forecast
+from forecast.core.times import to_datetime64
 from forecast.core.types import FloatArray, ForecastTask, Series
 from forecast.jobs.context import JobContext, WorkFailed
 from forecast.models import MODEL_REGISTRY
@@ -25,7 +27,7 @@ from forecast.training.forecasting import (
     error_of,
     forecast_in_child,
 )
-from forecast.training.past_models import Fetches, How, check_unseen, model_for_year
+from forecast.training.past_models import Fetches, How, model_for_year
 from forecast.training.price_grid import PriceGrid, relative_change
 from forecast.training.processes.options import ProcessOptions
 
@@ -53,6 +55,7 @@ class WalkForward:
         horizon: steps ahead whose price is forecast.
         bootstrap_years: first calendar years of the data, whose rows get the momentum.
         context: the most steps before a row that a model is shown.
+        strict: refuse snapshots that have seen the year they are to forecast, or may have.
         workers: years at once, each in a process of its own.
         config: what wins over the configuration of a snapshot, such as `device`.
     """
@@ -63,6 +66,7 @@ class WalkForward:
     horizon: int = 4
     bootstrap_years: int = 4
     context: int = 512
+    strict: bool = True
     workers: int = 1
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -159,9 +163,19 @@ def _years(grid: PriceGrid, model_id: str, how: WalkForward) -> tuple[list[Model
         if choice.version is None or choice.how is None:
             warnings.append(f"there is no snapshot from before {number}; it gets the momentum")
             continue
-        check_unseen(choice.version, grid.dates[rows[0]])
+        warnings += _doubts(choice.version, grid.dates[rows[0]], strict=how.strict)
         years.append(ModelYear(rows, choice.version, choice.how))
     return years, warnings
+
+
+def _doubts(version: Version, first: np.datetime64, *, strict: bool) -> tuple[str, ...]:
+    """Say, or refuse, that a version has seen the first row that it is to forecast, or may have."""
+    before = to_datetime64(first) - np.timedelta64(1, "s")
+    seen = version.metadata.provenance
+    verdict = may_forecast(seen, before, name=version.name, strict=strict)
+    if not verdict.allowed:
+        raise LooksAhead(f"{verdict.warnings[0]}; train an older snapshot, or pass strict=False")
+    return verdict.warnings
 
 
 def _forecast(grid: PriceGrid, years: Sequence[ModelYear], how: WalkForward) -> list[FloatArray]:

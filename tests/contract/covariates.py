@@ -14,7 +14,7 @@ from tests.contract.forecasts import HORIZON, TASK, WEEK, daily
 KINDS = ("past", "future", "static", "categorical")
 EFFECT = 3.0
 LENGTH = 160
-LEARNING = {"max_steps": 200, "max_epochs": None, "learning_rate": 1e-2, "batch_size": 32}
+LEARNING = {"max_epochs": None, "learning_rate": 3e-2, "batch_size": 32}
 
 
 def claims(able: Capabilities, kind: str) -> bool:
@@ -60,11 +60,12 @@ def with_promo(kind: str, noise: FloatArray, item_id: str, values: FloatArray) -
 def learned(model: BaseTimeSeriesModel, kind: str, folder: Path) -> BaseTimeSeriesModel:
     """Train a copy of a model on series that such a covariate explains."""
     if model.spec.capabilities.trainable:
-        changes = LEARNING | {"training_mode": TrainingMode.FROM_SCRATCH, "horizon": HORIZON}
+        mode = TrainingMode.FROM_SCRATCH
+        changes = LEARNING | {"max_steps": 150, "training_mode": mode, "horizon": HORIZON}
         copy = type(model)(model.config.model_copy(update=changes))
     else:
         model.save_model(folder / "made-up")
-        copy = type(model).load_model(folder / "made-up", **LEARNING)
+        copy = type(model).load_model(folder / "made-up", max_steps=100, **LEARNING)
     return copy.fit([explained(kind, seed) for seed in range(8)])
 
 

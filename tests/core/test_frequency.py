@@ -277,6 +277,17 @@ def test_odd_days_count_at_a_frequency_that_is_named():
     assert not place(two_in_a_week, Frequency.parse("W")).is_whole
 
 
+@pytest.mark.parametrize(
+    ("dates", "freq"),
+    [
+        (["2024-01-05", "2024-01-12", "2024-01-20", "2024-01-26"], "W-FRI"),
+        (["2024-01-31", "2024-02-29", "2024-04-01", "2024-04-30"], "ME"),
+    ],
+)
+def test_what_is_dated_after_the_end_of_a_period_is_not_part_of_it(dates, freq):
+    assert not place(times(*dates), Frequency.parse(freq)).is_whole
+
+
 def test_a_panel_has_one_frequency_whatever_the_order_of_its_items():
     busy = times(*(f"2025-03-{day:02d}" for day in range(1, 31)))
     rare, two = busy[[0, 5, 12, 20, 22, 29]], busy[[3, 10]]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast.core.errors import InvalidRequest, LooksAhead
+from forecast.core.errors import InvalidRequest
 from forecast.core.times import shown
 from forecast.data.as_of import Wanted, read_moment
 from forecast.data.policy import DataPolicy
@@ -64,17 +64,16 @@ def test_what_lies_after_the_day_is_dropped_and_said(ask):
     np.testing.assert_array_equal(series.target, [[0, 1, 2, 3, 4, 5]])
     assert str(series.future_timestamps(1)[0]) == "2020-01-07T00:00:00"
     assert request.warnings == (f"dropped 4 steps after 2020-01-06 of {series.item_id!r}",)
-    assert request.wanted == Wanted(np.datetime64("2020-01-06T23:59:59"))
+    assert request.wanted == Wanted(np.datetime64("2020-01-06T23:59:59"), strict=True)
 
 
 @pytest.mark.parametrize("ask", [native, table, upload])
-def test_a_strict_request_refuses_it_and_names_both_dates(ask):
-    with pytest.raises(LooksAhead, match=r"4 steps after 2020-01-06, until 2020-01-10") as refused:
-        ask(as_of="2020-01-06", strict=True)
-    assert refused.value.errors[0].pointer == "/parameters/as_of"
-    kept = ask(as_of="2020-01-10", strict=True, version="v7")
-    assert (kept.series[0].length, kept.warnings) == (10, ())
-    assert (kept.wanted.version, kept.wanted.strict) == ("v7", True)
+def test_a_request_as_of_a_day_is_strict_unless_it_says_otherwise(ask):
+    """Strictness is about weights: what lies after the day is dropped in either case."""
+    kept = ask(as_of="2020-01-06", version="v7")
+    assert (kept.series[0].length, kept.wanted.version, kept.wanted.strict) == (6, "v7", True)
+    assert not ask(as_of="2020-01-06", strict=False).wanted.strict
+    assert not ask(version="v7").wanted.strict
 
 
 def test_covariates_known_ahead_go_on_after_the_cut_and_others_end_there():
@@ -182,15 +181,109 @@ def test_a_moment_is_shown_as_it_is_read(time):
     assert shown(read_moment(text[:10], "")) == text[:10]
 
 
+# The same request, cut by hand
+
+
+KEPT, HORIZON = 6, 3
+VISITS, PROMO = [float(day * day) for day in range(10)], [float(day % 3) for day in range(10)]
+
+
+def by_native(parameters, rows, known):
+    """Series inline, until a row; what is known ahead goes on until another."""
+    one = {"target": list(range(rows)), "start": DAYS[0], "freq": "D"}
+    one["past_covariates"] = {"visits": VISITS[:rows], "promo": PROMO[:rows]}
+    return {
+        "inputs": [one | {"future_covariates": {"promo": PROMO[rows:known]}}],
+        "parameters": {"horizon": HORIZON} | parameters,
+    }
+
+
+def by_table(parameters, rows, known):
+    sales = [*range(rows), *[None] * (known - rows)]
+    data = {"day": DAYS[:known], "sales": sales, "visits": VISITS[:known], "promo": PROMO[:known]}
+    schema = {"timestamp": "day", "target": "sales"}
+    schema |= {"past_covariates": ["visits"], "future_covariates": ["promo"]}
+    return {"data": data, "schema": schema, "parameters": {"horizon": HORIZON} | parameters}
+
+
+def by_file(parameters, rows, known):
+    roles = {"sales": "target", "visits": "dynamic_numerical", "promo": "dynamic_numerical"}
+    return {
+        "data_source_url_or_path": f"{rows}-{known}.csv",
+        "data_definition": roles,
+        "known_future": ["promo"],
+        "parameters": {"horizon_len": HORIZON, "use_covariates": True} | parameters,
+    }
+
+
+@pytest.mark.parametrize("shape", [by_native, by_table, by_file])
+def test_every_shape_gives_the_series_that_is_cut_by_hand(shape, tmp_path):
+    frame = pd.DataFrame({"date": DAYS, "sales": range(10), "visits": VISITS, "promo": PROMO})
+    frame.to_csv(tmp_path / "10-10.csv", index=False)
+    frame.loc[KEPT:, ["sales", "visits"]] = None
+    frame[: KEPT + HORIZON].to_csv(tmp_path / "6-9.csv", index=False)
+    policy = DataPolicy(data_roots=(tmp_path,))
+    (asked,) = read(shape({"as_of": DAYS[KEPT - 1]}, 10, 10), policy=policy).series
+    (cut,) = read(shape({}, KEPT, KEPT + HORIZON), policy=policy).series
+    assert (asked.start, asked.freq, asked.length) == (cut.start, cut.freq, cut.length)
+    np.testing.assert_array_equal(asked.target, cut.target)
+    for kind in ("past_covariates", "future_covariates"):
+        one, other = getattr(asked, kind), getattr(cut, kind)
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+# Labels
+
+
+def lengths(start, freq, as_of, label=None, count=24):
+    """How many steps each shape keeps of one series."""
+    times = pd.date_range(start, periods=count, freq=freq)
+    texts = [time.isoformat() for time in times]
+    values, asked = list(range(count)), {"horizon": 1, "as_of": as_of}
+    one = {"target": values, "start": texts[0], "freq": freq, "label": label}
+    data, schema = {"time": texts, "y": values}, {"timestamp": "time", "target": "y"}
+    schema |= {"freq": freq, "label": label}
+    inline = read({"inputs": [one], "parameters": asked})
+    tabular = read({"data": data, "schema": schema, "parameters": asked})
+    (kept,) = {request.series[0].length for request in (inline, tabular)}
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("start", "freq", "as_of", "label", "last"),
+    [
+        ("2025-01-01", "MS", "2025-12-05", None, 11),  # December is not over
+        ("2025-01-01", "MS", "2025-12-31", None, 12),
+        ("2025-01-01", "MS", "2025-12-05", "instant", 12),
+        ("2025-01-31", "ME", "2025-11-30", None, 11),
+        ("2025-01-31", "ME", "2025-11-30T12:00:00", None, 10),  # nor is that day at noon
+        ("2025-01-06", "W-MON", "2025-01-21", None, 2),
+        ("2025-01-05", "W-SUN", "2025-01-19", None, 3),
+        ("2025-01-05", "W-SUN", "2025-01-19", "start", 2),
+        ("2025-01-01", "D", "2025-01-10T09:00:00", None, 9),
+        ("2025-01-01", "D", "2025-01-10T09:00:00", "instant", 10),
+        ("2025-01-01", "h", "2025-01-01T09:30:00", None, 9),  # until the step of 08:00
+        ("2025-01-01", "h", "2025-01-01T09:00:00", None, 9),
+        ("2025-01-01", "h", "2025-01-01T09:30:00", "end", 10),
+        ("2025-01-01", "B", "2025-01-05", None, 3),  # Friday's is known on Sunday
+    ],
+)
+def test_a_step_counts_once_its_period_is_over(start, freq, as_of, label, last):
+    assert lengths(start, freq, as_of, label) == last
+
+
 @pytest.fixture
 def ask_file(tmp_path):
     frame = pd.DataFrame({"date": DAYS, "sales": range(10), "price": range(10, 20)})
     frame.to_csv(tmp_path / "sales.csv", index=False)
 
-    def ask(**parameters):
+    def ask(label=None, **parameters):
         document = {
+            "label": label,
             "data_source_url_or_path": "local://data/sales.csv",
             "data_definition": {"sales": "target", "price": "dynamic_numerical"},
+            "known_future": ["price"],
             "parameters": {"horizon_len": 2, "use_covariates": True} | parameters,
         }
         return read(document, policy=DataPolicy(data_roots=(tmp_path,)))
@@ -208,11 +301,14 @@ def test_the_context_of_a_named_file_ends_there(ask_file):
     assert ask_file(as_of="2020-01-06", strict=True).series[0].length == 6
 
 
-def test_a_later_end_of_the_context_is_cut_or_refused(ask_file):
+def test_a_later_end_of_the_context_is_cut(ask_file):
     request = ask_file(as_of="2020-01-06", context_end_date="2020-01-08")
     assert request.series[0].length == 6
     assert "until 2020-01-08, after as_of, 2020-01-06" in request.warnings[0]
     earlier = ask_file(as_of="2020-01-06", context_end_date="2020-01-05")
     assert (earlier.series[0].length, earlier.warnings) == (5, ())
-    with pytest.raises(LooksAhead, match="until 2020-01-08, after as_of, 2020-01-06"):
-        ask_file(as_of="2020-01-06", context_end_date="2020-01-08", strict=True)
+
+
+def test_a_file_is_read_by_the_labels_of_its_rows(ask_file):
+    assert ask_file(as_of="2020-01-06T09:00:00").series[0].length == 5
+    assert ask_file(as_of="2020-01-06T09:00:00", label="instant").series[0].length == 6

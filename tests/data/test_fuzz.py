@@ -167,7 +167,11 @@ NAMED = st.fixed_dictionaries(
             st.dictionaries(st.text(max_size=3), st.sampled_from(["target", "static_numerical"]))
         ),
     },
-    optional={"parameters": JSON},
+    optional={
+        "parameters": JSON,
+        "known_future": mostly(st.lists(st.text(max_size=3), max_size=2)),
+        "label": mostly(st.sampled_from(["start", "end", "instant", None])),
+    },
 )
 
 

@@ -41,10 +41,11 @@ def root(tmp_path):
 def read_file(root, spec):
     reader = RequestReader(DataPolicy(data_roots=(root,)))
 
-    def _read(definition, _source="local://data/sales.csv", **parameters):
+    def _read(definition, _source="local://data/sales.csv", known_future=(), **parameters):
         document = {
             "data_source_url_or_path": _source,
             "data_definition": definition,
+            "known_future": list(known_future),
             "parameters": {"horizon_len": 2} | parameters,
         }
         return reader.read(orjson.dumps(document), "application/json", spec, default_horizon=None)
@@ -97,6 +98,7 @@ def test_covariates_of_every_role_are_taken_for_context_and_horizon(read_file):
             "store": "static_categorical",
             "area": "static_numerical",
         },
+        known_future=["price", "day"],
         use_covariates=True,
         context_end_date="2026-01-06",
     )
@@ -106,6 +108,17 @@ def test_covariates_of_every_role_are_taken_for_context_and_horizon(read_file):
     assert series.future_covariates["day"].tolist() == ["a", "b"]
     assert series.static_covariates == {"store": "17", "area": 2.5}
     assert request.named_file.covariates == ("price", "day", "store", "area")
+
+
+def test_nothing_after_the_context_is_read_of_a_column_that_is_not_known_ahead(read_file):
+    """Though the file holds it: later rows of a file are no sign that they were known."""
+    definition = {"sales": "target", "price": "dynamic_numerical", "day": "dynamic_categorical"}
+    asked = {"use_covariates": True, "context_end_date": "2026-01-06"}
+    (series,) = read_file(definition, known_future=["day"], **asked).series
+    np.testing.assert_array_equal(series.past_covariates["price"], [5, 5, 6, 6, 5, 5])
+    assert list(series.future_covariates) == ["day"]
+    (series,) = read_file(definition, **asked, as_of="2026-01-03").series
+    assert (series.length, series.future_covariates) == (3, {})
 
 
 def test_covariates_are_left_alone_unless_asked_for(read_file):
@@ -118,7 +131,10 @@ def test_rows_with_covariates_only_are_the_future(read_file, root):
     frame = FRAME.assign(sales=[1, 2, 3, 4, 5, 6, None, None])
     frame.to_csv(root / "ahead.csv", index=False)
     (series,) = read_file(
-        {"sales": "target", "price": "dynamic_numerical"}, _source="ahead.csv", use_covariates=True
+        {"sales": "target", "price": "dynamic_numerical"},
+        _source="ahead.csv",
+        known_future=["price"],
+        use_covariates=True,
     ).series
     assert series.length == 6
     np.testing.assert_array_equal(series.future_covariates["price"], [6, 6])
@@ -207,6 +223,8 @@ ERRORS = [
     ({"sales": "price"}, {}, "/data_definition/sales", "input should be"),
     ({}, {}, "/data_definition", "at least 1 item"),
     ({"price": "dynamic_numerical"}, {}, "/data_definition", "at least one column as target"),
+    ({"sales": "target"}, {"known_future": ["sales"]}, "/known_future/0", "no dynamic column"),
+    ({"sales": "target"}, {"known_future": ["cost"]}, "/known_future/0", "no dynamic column"),
     ({"cost": "target"}, {}, "/data_definition/cost", "no such column; it has date, sales"),
     ({"sales": "target"}, {"horizon_len": 0}, "/parameters/horizon_len", "greater"),
     ({"sales": "target"}, {"quantile_indices": [10]}, "/parameters/quantile_indices/0", "highest"),
@@ -217,7 +235,7 @@ ERRORS = [
     ({"sales": "target"}, {"horizon": 1}, "/parameters/horizon", "unknown field"),
     (
         {"sales": "target", "price": "dynamic_numerical"},
-        {"use_covariates": True, "context_end_date": "2026-01-07"},
+        {"use_covariates": True, "context_end_date": "2026-01-07", "known_future": ["price"]},
         "/data_definition/price",
         "'price' has no value for 2026-01-09T00:00:00; it needs one for each of the 2 steps",
     ),
@@ -319,6 +337,7 @@ def test_an_hourly_file_of_two_years_is_read(read_file, root):
     request = read_file(
         {"OT": "target", "HUFL": "dynamic_numerical"},
         _source="ett.csv",
+        known_future=["HUFL"],
         use_covariates=True,
         context_end_date="2018-06-25T00:00:00",
         horizon_len=24,

@@ -29,6 +29,7 @@ _API = re.compile(
     r"(?:/(?P<what>revision|tree|refs|branch|preupload|commit)(?:/(?P<revision>.+))?)?"
 )
 _LFS_BATCH = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)\.git/info/lfs/objects/batch")
+LAST_MODIFIED = "2024-11-25T09:30:00.000Z"
 _LFS_OBJECT = re.compile(r"/storage/(?P<sha256>[0-9a-f]{64})")
 _FILE = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 
@@ -300,7 +301,8 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "tree":
             return self._send_json([_tree_entry(*file) for file in files.items()])
         siblings = [{"rfilename": name} for name in files]
-        return self._send_json({"id": repo, "sha": commit, "siblings": siblings})
+        told = {"id": repo, "sha": commit, "siblings": siblings, "lastModified": LAST_MODIFIED}
+        return self._send_json(told)
 
     def _send_file(self, repository: Repository, revision: str, name: str) -> None:
         found = repository.files(revision)

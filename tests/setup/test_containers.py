@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from forecast.models import MODEL_REGISTRY, get_available_models
+from forecast.cli.compose import compose_file, service_of
+from forecast.models import MODEL_REGISTRY
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -23,29 +24,24 @@ def has_compose() -> bool:
     return asked.returncode == 0
 
 
-def environment_file() -> dict[str, str]:
-    lines = (ROOT / "compose.models.env").read_text().splitlines()
-    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {name: value.strip("'") for name, _, value in pairs}
-
-
-def test_there_is_the_gateway_and_one_service_for_each_model():
-    assert set(SERVICES) == {"gateway", "worker", *get_available_models()}
+def test_there_is_the_gateway_and_a_worker_beside_it():
+    assert set(SERVICES) == {"gateway", "worker"}
     assert "profiles" not in SERVICES["gateway"]
-    assert all(SERVICES[model_id]["profiles"] == ["models"] for model_id in get_available_models())
     assert SERVICES["worker"]["profiles"] == ["workers"]
     assert SERVICES["worker"]["image"] == SERVICES["gateway"]["image"]
     assert SERVICES["worker"]["volumes"] == SERVICES["gateway"]["volumes"]
 
 
-@pytest.mark.parametrize("model_id", get_available_models())
-def test_a_models_service_is_built_for_it_and_found_by_the_gateway(model_id):
-    arguments = SERVICES[model_id]["build"]["args"]
-    port = MODEL_REGISTRY[model_id].default_port
-    assert (arguments["MODEL_NAME"], arguments["MODEL_PORT"]) == (model_id, port)
-    hosts = json.loads(environment_file()["FORECAST_HOSTS"])
-    assert hosts[model_id] == f"http://{model_id}:{port}"
-    assert set(hosts) == set(get_available_models())
+def test_the_container_of_a_model_is_a_service_like_the_others_built_for_it():
+    model = service_of(MODEL_REGISTRY["chronos"])
+    assert model["build"]["args"] == {
+        "MODEL_NAME": "chronos",
+        "MODEL_PORT": MODEL_REGISTRY["chronos"].default_port,
+        "TORCH_INDEX": "${TORCH_INDEX:-}",
+    }
+    assert model["environment"] == COMPOSE["x-environment"]
+    shared = COMPOSE["x-service"]
+    assert {name: model[name] for name in shared} == shared
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -74,18 +70,18 @@ def test_whatever_the_image_copies_is_sent_to_the_builder():
 
 
 @pytest.mark.skipif(not has_compose(), reason="docker compose is not installed")
-@pytest.mark.parametrize("profile", ["", "models"])
-def test_compose_reads_its_file(profile):
-    options = ["--env-file", "compose.models.env"] if profile else []
+def test_compose_reads_both_files(tmp_path):
+    models = tmp_path / "compose.models.yml"
+    models.write_text(json.dumps(compose_file([MODEL_REGISTRY["chronos"]])))
+    files = ["-f", "docker-compose.yml", "-f", str(models)]
     result = subprocess.run(
-        ["docker", "compose", *options, "config", "--format", "json"],
+        ["docker", "compose", *files, "config", "--format", "json"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
     services = json.loads(result.stdout)["services"]
-    expected = {"gateway", *(get_available_models() if profile else ())}
-    assert set(services) == expected
-    hosts = services["gateway"]["environment"]["FORECAST_HOSTS"]
-    assert (set(json.loads(hosts)) if hosts else set()) == expected - {"gateway"}
+    assert set(services) == {"gateway", "chronos"}
+    hosts = json.loads(services["gateway"]["environment"]["FORECAST_HOSTS"])
+    assert set(hosts) == {"chronos"}

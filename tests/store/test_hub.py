@@ -3,6 +3,7 @@ import json
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 
@@ -15,7 +16,7 @@ from forecast.core.errors import (
 )
 from forecast.store.hub import HubSettings
 from tests.fakes.checkpoint import CHECKPOINT, TAKEN, WEIGHTS, names_below, safetensors
-from tests.fakes.hub import FakeHub
+from tests.fakes.hub import LAST_MODIFIED, FakeHub
 
 REPO = "org/tiny"
 NEWER = CHECKPOINT | {"model.safetensors": safetensors(2.0)}
@@ -48,6 +49,17 @@ def test_a_checkpoint_comes_with_the_commit_and_digest_that_were_used(resolve, c
     assert resolved.source == f"hf:{REPO}@{commit}"
     assert resolved.sha256 == hashlib.sha256(WEIGHTS).hexdigest()
     assert (resolved.path / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_the_day_by_which_a_commit_was_published_is_kept_for_when_the_hub_is_not_asked(
+    resolve, commit, hub
+):
+    asked = resolve(f"hf:{REPO}")
+    assert asked.published_at == datetime.fromisoformat(LAST_MODIFIED)
+    hub.requests.clear()
+    assert resolve(f"hf:{REPO}@{commit}").published_at == asked.published_at
+    assert resolve(f"hf:{REPO}", offline=True).published_at == asked.published_at
+    assert hub.requests == []
 
 
 def test_nothing_that_can_hold_a_pickle_or_code_is_downloaded(resolve, commit, hub):

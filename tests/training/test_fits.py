@@ -133,7 +133,7 @@ def test_a_snapshot_is_there_once_whatever_it_was_trained_of(tmp_path, store, fi
 def test_weights_that_have_seen_the_future_start_no_snapshot(tmp_path, fits):
     newer = fits.fit(request(), job_at(tmp_path).context)
     tuned = {"training_mode": "fine_tune"} | LSTM
-    with pytest.raises(LooksAhead, match=r"2020-12-\d\d, after the cutoff 2018-12-31"):
+    with pytest.raises(LooksAhead, match=r"2020-12-\d\d, after 2018-12-31, the cutoff"):
         fits.fit(
             snapshot(config=tuned, source=f"store:{newer.version}"), job_at(tmp_path, "2").context
         )
@@ -148,6 +148,39 @@ def test_what_is_tuned_has_seen_what_its_first_weights_saw(tmp_path, fits):
     )
     window = fits.fit(tuned, job_at(tmp_path, "job-2").context)
     assert window.cutoff == newer.cutoff
+
+
+def test_a_cutoff_after_all_data_leaves_what_the_first_weights_saw(tmp_path, store, fits):
+    """Data to 2018, weights that saw 2020, a cutoff in 2021: it has seen 2020."""
+    newer = fits.fit(request(), job_at(tmp_path).context)
+    tuned = request(
+        config={"training_mode": "fine_tune"} | LSTM,
+        series=[weekly(3), weekly(3, name="b", seed=1)],
+        source=f"store:{newer.version}",
+        cutoff=day_end(date(2021, 12, 31)),
+    )
+    window = fits.fit(tuned, job_at(tmp_path, "job-2").context)
+    seen = store.model("lstm").get(window.version).metadata.provenance.seen_until
+    assert window.cutoff == seen == newer.cutoff
+
+
+def test_foreign_weights_are_remembered_through_all_generations(tmp_path, store, fits):
+    theirs = store.config.root / "lstm" / "local" / "theirs"
+    MODEL_REGISTRY["lstm"].model_class().tiny().save_model(theirs)
+    tuned = {"training_mode": "fine_tune", "max_steps": 2}
+    source, versions = "local:theirs", []
+    for generation in range(2):
+        fit = request(config=tuned | {"seed": generation}, source=source)
+        window = fits.fit(fit, job_at(tmp_path, f"job-{generation}").context)
+        versions.append(store.model("lstm").get(window.version))
+        source = versions[-1].source
+    roots = [[root.source for root in one.metadata.provenance.roots] for one in versions]
+    assert roots == [["local:theirs"]] * 2
+    with pytest.raises(LooksAhead, match="comes from local:theirs"):
+        fits.fit(snapshot(config=tuned, source="local:theirs"), job_at(tmp_path, "3").context)
+    allowed = snapshot(config=tuned, source="local:theirs", strict=False)
+    window = fits.fit(allowed, job_at(tmp_path, "job-4").context)
+    assert "comes from local:theirs, which may have seen" in window.detail
 
 
 def test_a_series_that_begins_later_is_left_out_of_a_snapshot(tmp_path, fits):

@@ -13,6 +13,9 @@ from forecast.models.spec import Capabilities
 
 Value = TypeVar("Value")
 
+LARGEST = 1e150
+"""Largest size of a number: what can be squared in 64 bits, as a variance is."""
+
 
 def check_series(series: Series, task: ForecastTask, able: Capabilities, steps: int) -> None:
     """Refuse what the model cannot do.
@@ -51,6 +54,7 @@ def _check_target(series: Series, able: Capabilities, steps: int) -> None:
         )
     if np.isinf(series.target).any():
         raise BadData(f"series {series.item_id!r} holds an infinite value")
+    _check_size(f"series {series.item_id!r} holds", series.target)
     observed = (~np.isnan(series.target[:, -steps:])).sum(axis=1)  # [C]
     used = f" in its last {steps} steps, all that is used" if steps < series.length else ""
     if observed.size == 0 or observed.min() == 0:
@@ -88,6 +92,15 @@ def _check_length(series: Series, what: str, values: CovariateArray, expected: i
         )
     if not is_categorical(values) and np.isinf(values).any():
         raise BadData(f"the {what} of series {series.item_id!r} hold an infinite value")
+    if not is_categorical(values):
+        _check_size(f"the {what} of series {series.item_id!r} hold", values)
+
+
+def _check_size(holder: str, values: CovariateArray) -> None:
+    if (np.abs(values) > LARGEST).any():
+        raise BadData(
+            f"{holder} a value beyond ±{LARGEST:g}, more than can be scaled; send larger units"
+        )
 
 
 def _unusable(series: Series, able: Capabilities) -> set[str]:

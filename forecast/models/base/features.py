@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import FloatArray, Forecast, Series
+from forecast.models.base.scaling import left_padded, standardisation
 from forecast.models.base.windows import Mask
 
 FEATURES_FILE = "features.json"
-_FLAT = 1e-12  # a standard deviation below it, relative to the level, counts as none
 
 
 class Scale(BaseModel):
@@ -27,11 +27,9 @@ class Scale(BaseModel):
     @classmethod
     def of(cls, values: Sequence[FloatArray]) -> Self:
         """Measure arrays of one unit together; what holds nothing observed stays as it is."""
-        observed = np.concatenate([each[np.isfinite(each)] for each in values])
-        if observed.size == 0:
-            return cls()
-        center, scale = float(observed.mean()), float(observed.std())
-        return cls(center=center, scale=scale if scale > _FLAT * max(1.0, abs(center)) else 1.0)
+        together = np.concatenate([np.where(np.isfinite(each), each, np.nan) for each in values])
+        center, scale = (float(one[0]) for one in standardisation(together))
+        return cls(center=center, scale=scale or 1.0)
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Standardise; NaN stays NaN."""
@@ -167,19 +165,40 @@ class Features(BaseModel):
             },
         )
 
+    def with_own_scales(self, series: Series, history: Series | None = None) -> Series:
+        """Standardise each covariate by its own past, and leave out those not trained on.
+
+        One that never changed in it is standardised as the training series were together.
+
+        Args:
+            history: the whole past of the series, where `series` holds its end alone.
+        """
+        past, ahead = {}, {}
+        for name in self.covariates:
+            scale = self._own_scale(name, _numbers(history or series, name))
+            past[name] = scale.apply(_numbers(series, name))
+            if name in self.known_ahead and name in series.future_covariates:
+                known = np.asarray(series.future_covariates[name], dtype=float)
+                ahead[name] = scale.apply(known)
+        return replace(series, past_covariates=past, future_covariates=ahead)
+
+    def _own_scale(self, name: str, past: FloatArray) -> Scale:
+        center, scale = (float(one[0]) for one in standardisation(past))
+        return Scale(center=center, scale=scale) if scale > 0 else self.covariates[name]
+
     def contexts(self, batch: Sequence[Series], steps: int) -> Contexts:
         """Standardise series and put them side by side, each padded at the start to `steps`.
 
         Padded to the same length whatever the company, a series is computed the same in any.
         """
         scaled = [self.apply(series) for series in batch]
-        past = [_at_end(one.target, steps) for one in scaled]
+        past = [left_padded(one.target, steps) for one in scaled]
         beside = [_rows(one.past_covariates, self.covariates, one.length) for one in scaled]
         ahead = [_rows(one.future_covariates, self.known_ahead, 0) for one in scaled]
         return Contexts(
             past=_filled(past),
             observed=~np.isnan(np.stack(past)),
-            past_covariates=_filled([_at_end(rows, steps) for rows in beside]),
+            past_covariates=_filled([left_padded(rows, steps) for rows in beside]),
             future_covariates=_filled(ahead),
         )
 
@@ -209,11 +228,6 @@ class Features(BaseModel):
             raise BadData(
                 f"the weights hold no readable {FEATURES_FILE}; they were not saved by this model"
             ) from error
-
-
-def _at_end(values: FloatArray, steps: int) -> FloatArray:
-    """Pad [., T] with NaN at the start, to `steps`."""
-    return np.pad(values, ((0, 0), (steps - values.shape[1], 0)), constant_values=np.nan)
 
 
 def _rows(named: Mapping[str, FloatArray], names: Iterable[str], steps: int) -> FloatArray:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +13,13 @@ from torch import nn
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import rounded_up
-from forecast.models.base.calibration import LearnedErrors, scale_of
 from forecast.models.base.config import TrainingMode
+from forecast.models.base.conformal import POINT_LEVELS, ConformalCalibration
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.lora import LoraMixin
 from forecast.models.base.past_errors import with_past_errors
+from forecast.models.base.scaling import left_padded, standardisation, standardised
 from forecast.models.base.torch_training import Batch
-from forecast.models.base.training import OnProgress, TrainingResult
 from forecast.models.base.windows import WindowBatch, Windows
 from forecast.models.spec import Capabilities
 
@@ -53,17 +53,14 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
     Each channel is standardised by its own context, so its unit does not matter. A shorter
     context is padded at the start. A longer horizon is forecast block by block, each from the
     means before it. Quantiles that the network does not have come from the errors it made on
-    the validation series (`errors_`), or from those it makes on the past of a request.
+    the validation split (`calibration_`), or from those it makes on the past of a request.
 
     Attributes:
-        errors_: how far off the network was on the validation series, relative to the
-            standard deviation of the context; None where there were none.
-        errors_per_channel: whether each channel has errors of its own; that of a network
+        calibrates_per_channel: whether each channel has offsets of its own; that of a network
             which takes any channels has not.
     """
 
-    errors_: LearnedErrors | None = None
-    errors_per_channel: bool = False
+    calibrates_per_channel: bool = False
 
     # What a family writes
 
@@ -91,6 +88,10 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
         """Whether the network itself says how sure it is."""
         return False
 
+    def _native_levels(self) -> tuple[float, ...]:
+        """Name the levels that the network's own quantiles are calibrated at."""
+        return POINT_LEVELS
+
     # Forecasting
 
     @property
@@ -110,7 +111,7 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         warnings = self._warnings(task.horizon)
-        if self._has_quantiles() or self.errors_ is not None or not task.quantile_levels:
+        if self._has_quantiles() or self.calibration_ is not None or not task.quantile_levels:
             forecasts = self._forecast(batch, task)
         else:
             block = self._loaded_shape().block
@@ -140,31 +141,28 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
 
     def _forecast_together(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         """Forecast series of equally many channels in one call."""
-        network_levels = task.quantile_levels if self._has_quantiles() else ()
+        network_levels = self._network_levels(task)
         steps = self._loaded_shape().context_length
-        context = np.stack([_left_padded(series.target, steps) for series in batch])
+        context = np.stack([left_padded(series.target, steps) for series in batch])
         level, scale = standardisation(context)  # [B, C, 1] each
         standard = torch.from_numpy((context - level) / np.where(scale > 0, scale, 1.0))
         block = self._unroll(standard.float().to(self.device), task.horizon, network_levels)
-        mean = block.mean.double().cpu().numpy() * scale + level
+        means = block.mean.double().cpu().numpy() * scale + level
+        quantiles = np.empty((*means.shape[:2], 0, task.horizon))
         if block.quantiles is not None:
-            spread = block.quantiles.double().cpu().numpy() * scale[:, :, None] + level[:, :, None]
-            return [
-                Forecast(one, around, tuple(network_levels))
-                for one, around in zip(mean, spread, strict=True)
-            ]
+            relative = block.quantiles.double().cpu().numpy()
+            quantiles = relative * scale[:, :, None] + level[:, :, None]
         return [
-            self._with_learned_errors(one, its_scale[:, 0], task.quantile_levels)
-            for one, its_scale in zip(mean, scale, strict=True)
+            self._calibrated(Forecast(mean, own, network_levels), its_scale[:, 0], task)
+            for mean, own, its_scale in zip(means, quantiles, scale, strict=True)
         ]
 
-    def _with_learned_errors(
-        self, mean: FloatArray, scale: FloatArray, levels: tuple[float, ...]
-    ) -> Forecast:
-        if not levels or self.errors_ is None:
-            channels, horizon = mean.shape
-            return Forecast(mean, np.empty((channels, 0, horizon)), ())
-        return self.errors_.forecast(mean, scale, levels)
+    def _network_levels(self, task: ForecastTask) -> tuple[float, ...]:
+        """Name the levels to ask of a network that answers any."""
+        if not self._has_quantiles() or not task.quantile_levels:
+            return ()
+        calibration = self.calibration_ if task.intervals == "conformal" else None
+        return calibration.levels if calibration else task.quantile_levels
 
     @torch.inference_mode()
     def _unroll(self, context: torch.Tensor, horizon: int, levels: Sequence[float]) -> Block:
@@ -192,7 +190,7 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
     def _windows(self, series: Sequence[Series]) -> Windows:
         shape = self._training_shape()
         return Windows(
-            [_standardised(one) for one in series],
+            [standardised(one) for one in series],
             context_length=shape.context_length,
             horizon=shape.block,
             stride=self.config.stride,
@@ -203,36 +201,28 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
         mean = self._run(network, past, batch.past_observed).mean
         return mean_where((mean - batch.future).square(), batch.future_observed)
 
-    def _fit(
-        self,
-        train: Sequence[Series],
-        validation: Sequence[Series] | None,
-        on_progress: OnProgress,
-        checkpoints: Path | None,
-    ) -> TrainingResult:
-        result = super()._fit(train, validation, on_progress, checkpoints)
-        self.errors_ = self._learn_errors(validation)
-        return result
-
-    def _learn_errors(self, validation: Sequence[Series] | None) -> LearnedErrors | None:
-        if not validation or self._has_quantiles():
-            return None
+    def _calibrate(self, validation: Windows) -> ConformalCalibration | None:
+        levels = self._native_levels() if self._has_quantiles() else None
         try:
-            return LearnedErrors.from_windows(
-                self._windows(validation),
-                self._point_of_windows,
+            return ConformalCalibration.from_windows(
+                validation,
+                partial(self._forecast_windows, levels=levels or ()),
                 self.config.batch_size,
-                per_channel=self.errors_per_channel,
+                levels=levels,
+                per_channel=self.calibrates_per_channel,
             )
         except BadData:  # nothing in the validation series ever changes
             return None
 
     @torch.inference_mode()
-    def _point_of_windows(self, windows: WindowBatch) -> FloatArray:
+    def _forecast_windows(self, windows: WindowBatch, levels: Sequence[float]) -> FloatArray:
+        """Forecast a batch of windows: [B, C, Q, H], or [B, C, 1, H] without levels."""
         batch = Batch.of(windows, torch.device(self.device))
         past = filled(batch.past, batch.past_observed)
-        mean: FloatArray = self._run(self.network, past, batch.past_observed).mean.cpu().numpy()
-        return mean
+        block = self._run(self.network, past, batch.past_observed, levels)
+        made = block.mean[:, :, None] if block.quantiles is None else block.quantiles
+        answer: FloatArray = made.cpu().numpy()
+        return answer
 
 
 def filled(past: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
@@ -252,26 +242,3 @@ def filled(past: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
 def mean_where(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Average what is observed."""
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
-
-
-def standardisation(target: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Measure mean and standard deviation of what is observed: [..., T] → [..., 1] each.
-
-    A row whose values differ by no more than rounding has a standard deviation of 0.
-    """
-    count = np.maximum((~np.isnan(target)).sum(axis=-1, keepdims=True), 1)
-    level = np.nansum(target, axis=-1, keepdims=True) / count
-    scale = scale_of(target - level)[..., None]
-    flat = scale <= 1e-12 * np.abs(level)
-    return level, np.where(flat, 0.0, scale)
-
-
-def _standardised(series: Series) -> Series:
-    level, scale = standardisation(series.target)
-    return replace(series, target=(series.target - level) / np.where(scale > 0, scale, 1.0))
-
-
-def _left_padded(target: FloatArray, steps: int) -> FloatArray:
-    """Pad [C, T] with NaN at the start, to so many steps."""
-    lacking = steps - target.shape[1]
-    return np.pad(target, ((0, 0), (lacking, 0)), constant_values=np.nan)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from forecast.core.errors import BadData
 from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import ModelOptions
+from forecast.models.base.missing import trailing_gap
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.training import OnProgress, Progress, TrainingResult
 
@@ -83,6 +84,7 @@ class KeptFits(BaseTimeSeriesModel):
     def _for_fitting(self, series: Series, task: ForecastTask) -> Series:
         """Cut to what a forecast would use; the one step ahead of a covariate is not fitted to."""
         used = series.last(self.max_context)
+        used = used.until(used.length - trailing_gap(used.target))
         ahead = {name: used.past_covariates[name][-1:] for name in used.future_covariates}
         used = replace(used, future_covariates=ahead)
         self.check(used, task)

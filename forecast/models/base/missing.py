@@ -5,6 +5,21 @@ import numpy as np
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray
 
+_MUCH = 0.2  # of all values
+
+
+def invented(target: FloatArray) -> tuple[str, ...]:
+    """Warn where many values of a target [C, T] are missing and so will be interpolated."""
+    missing = np.isnan(trimmed(target))
+    share = float(missing.mean())
+    if share <= _MUCH:
+        return ()
+    return (
+        f"{share:.0%} of the values ({missing.sum()} of {missing.size}) are missing, and lie on"
+        " straight lines between the others here; send fewer steps, or a model that takes missing"
+        " values",
+    )
+
 
 def interpolate(values: FloatArray) -> FloatArray:
     """Fill every NaN along the last axis; each row on its own.
@@ -32,6 +47,12 @@ def interpolate(values: FloatArray) -> FloatArray:
             raise BadData("nothing is observed in the steps used; lengthen context_length")
         filled[row][gaps] = np.interp(steps[gaps], steps[~gaps], values[row][~gaps])
     return filled
+
+
+def trailing_gap(target: FloatArray) -> int:
+    """Count the steps at the end [C, T] in which no channel is observed."""
+    observed = np.flatnonzero(~np.isnan(target).all(axis=0))
+    return target.shape[1] - 1 - int(observed.max(initial=-1))
 
 
 def trimmed(values: FloatArray) -> FloatArray:

@@ -20,6 +20,7 @@ from forecast.models.base.checks import (
 )
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend, TrainingMode
 from forecast.models.base.metrics import MetricsMixin
+from forecast.models.base.missing import invented, trailing_gap
 from forecast.models.base.quantiles import at_levels
 from forecast.models.base.training import OnProgress, Progress, TrainingRecord, TrainingResult
 from forecast.models.spec import Capabilities, ModelSpec
@@ -198,16 +199,46 @@ class BaseTimeSeriesModel(MetricsMixin):
             return []
         task = task if task.options is not None else replace(task, options=self.spec.options())
         prepared = [self._prepare(series, task) for series in batch]
-        forecasts = self._predict([series for series, _ in prepared], task)
+        forecasts = self._predict_over_gaps([series for series, _ in prepared], task)
         check_forecasts(forecasts, batch, task.horizon)
         return [
             self._finish(forecast, task, warnings)
             for forecast, (_, warnings) in zip(forecasts, prepared, strict=True)
         ]
 
+    def _predict_over_gaps(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        """Forecast each series from its last observed step, and leave out what is past."""
+        places: dict[int, list[int]] = {}
+        for place, series in enumerate(batch):
+            places.setdefault(self._gap(series, task), []).append(place)
+        answers: dict[int, Forecast] = {}
+        for gap, members in places.items():
+            made = self._predict_after_gap([batch[place] for place in members], task, gap)
+            answers.update(zip(members, made, strict=True))
+        return [answers[place] for place in range(len(batch))]
+
+    def _predict_after_gap(
+        self, batch: Sequence[Series], task: ForecastTask, gap: int
+    ) -> list[Forecast]:
+        if gap == 0:
+            return self._predict(batch, task)
+        longer = replace(task, horizon=task.horizon + gap)
+        cut = [series.until(series.length - gap, longer.horizon) for series in batch]
+        for series in cut:
+            self.check(series, longer)
+        return [forecast.after(gap) for forecast in self._predict(cut, longer)]
+
+    def _gap(self, series: Series, task: ForecastTask) -> int:
+        """Count the missing steps at the end, as far as the longest horizon reaches over them."""
+        horizon = task.horizon if series.future_covariates else self.shared_horizon(task.horizon)
+        return min(trailing_gap(series.target), max(self.capabilities.max_horizon - horizon, 0))
+
     def _prepare(self, series: Series, task: ForecastTask) -> tuple[Series, tuple[str, ...]]:
         usable, warnings = without_unusable(series, self.capabilities)
-        return usable.last(self._steps(task)), warnings
+        used = usable.last(self._steps(task))
+        if not self.capabilities.missing_values:
+            warnings += invented(used.target)
+        return used, warnings
 
     def _finish(
         self, forecast: Forecast, task: ForecastTask, warnings: tuple[str, ...]

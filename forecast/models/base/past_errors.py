@@ -1,12 +1,18 @@
 """Quantiles of a point forecast from the errors of forecasts of the series' own past."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy import special
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
-from forecast.models.base.calibration import calibrated, conformal_radii, coverages_of
+from forecast.models.base.calibration import conformal_offsets
+
+IntArray = npt.NDArray[np.integer[Any]]
 
 PointForecasts = Callable[[Sequence[Series], int], Sequence[FloatArray]]
 """Forecasts series over a horizon: [C, H] each."""
@@ -14,11 +20,11 @@ PointForecasts = Callable[[Sequence[Series], int], Sequence[FloatArray]]
 ORIGINS = 6
 """Earlier points in time that a series is forecast from, to learn how far off that is."""
 
-_FEW = 8  # errors; with fewer, naive ones are counted too
+_FEW = 8  # errors
 _POWERS = np.linspace(0.0, 1.0, 21)
 _EXPECTED_POWER = 0.5  # of a random walk
 _TINY = 1e-300
-_UNKNOWN = (
+UNKNOWN = (
     "the series is too short to tell how far off its forecast may be;"
     " its quantiles are the point forecast"
 )
@@ -37,11 +43,8 @@ def with_past_errors(
 
     Every series is cut at up to `origins` earlier steps, spread over its second half, and all
     cuts are forecast in one call together with the series themselves. The error of step h is
-    taken to grow as h^p; p, between 0 and 1, has the largest Gaussian likelihood, with a prior
-    N(½, 0.35²). The radius is conformal over all errors e_h / h^p of the series. Where there
-    are fewer than eight errors, the steps between neighbouring values are counted as errors of
-    step 1: those of the naive forecast. A series of one value has no errors; its quantiles are
-    its point forecast, with a warning.
+    taken to grow as h^p, see `offsets_of`. A series of one value has no errors; its quantiles
+    are its point forecast, with a warning.
 
     Args:
         block: steps by which a past is forecast, whatever the horizon: answers of different
@@ -63,10 +66,11 @@ def with_past_errors(
     forecasts = []
     for series, earlier in zip(batch, cuts, strict=True):
         mean = next(answers)[:, :horizon]
-        errors = [_errors(series, cut, next(answers)[:, :reach]) for cut in earlier]
-        radii, known = _radii_of_series(series, errors, levels, horizon)
-        warnings = () if known else (_UNKNOWN,)
-        forecasts.append(replace(calibrated(mean, radii, levels), warnings=warnings))
+        points = [next(answers)[:, :reach] for _ in earlier]
+        offsets, known = _offsets_of_series(series, earlier, points, task)
+        warnings = () if known else (UNKNOWN,)
+        quantiles = mean[:, None].astype(float) + offsets
+        forecasts.append(Forecast(mean, quantiles, tuple(levels), warnings))
     return forecasts
 
 
@@ -98,52 +102,137 @@ def _observed(series: Series) -> int:
     return int((~np.isnan(series.target)).sum(axis=1).min())
 
 
-def _errors(series: Series, cut: Series, point: FloatArray) -> FloatArray:
-    """Compare a forecast of the past with what came: [C, reach], NaN where nothing did."""
-    came = series.target[:, cut.length : cut.length + point.shape[1]]
-    errors = np.full(point.shape, np.nan)
-    errors[:, : came.shape[1]] = came - point[:, : came.shape[1]]
-    return errors
-
-
-def _radii_of_series(
-    series: Series, errors: Sequence[FloatArray], levels: Sequence[float], horizon: int
+def _offsets_of_series(
+    series: Series, cuts: Sequence[Series], points: Sequence[FloatArray], task: ForecastTask
 ) -> tuple[FloatArray, bool]:
-    """Find the radii [C, Q, H], and whether there was any error to find them from."""
-    rows = [
-        _radii_of_channel(series.target[channel], [one[channel] for one in errors], levels, horizon)
+    """Find the offsets [C, Q, H], and whether every channel had an error to find them from."""
+    ahead = np.arange(1, task.horizon + 1)
+    found = [
+        past_errors_of(
+            series.target[channel],
+            [cut.length for cut in cuts],
+            [point[channel] for point in points],
+        )
         for channel in range(series.num_channels)
     ]
-    return np.stack([radii for radii, _ in rows]), all(known for _, known in rows)
+    offsets = [offsets_of(past, task.quantile_levels, past.gap + ahead) for past in found]
+    return np.stack(offsets), all(past.is_known for past in found)
 
 
-def _radii_of_channel(
-    target: FloatArray, errors: Sequence[FloatArray], levels: Sequence[float], horizon: int
-) -> tuple[FloatArray, bool]:
-    reach = len(errors[0]) if errors else 1
-    found = np.array(errors, dtype=float).reshape(-1, reach)  # [origins, reach]
-    if np.isfinite(found).sum() < _FEW:
-        naive = np.full((max(len(target) - 1, 0), reach), np.nan)
-        observed = target[~np.isnan(target)]
-        naive[: max(len(observed) - 1, 0), 0] = np.diff(observed)
-        found = np.concatenate([found, naive])
-    steps = np.broadcast_to(np.arange(1, reach + 1), found.shape)[np.isfinite(found)]
-    values = found[np.isfinite(found)]
-    if len(values) == 0:
-        return np.zeros((len(levels), horizon)), False
-    power = _power(values, steps)
-    radii = conformal_radii(values / steps**power, coverages_of(levels))  # [Q]
-    return radii[:, None] * np.arange(1, horizon + 1) ** power, True
+@dataclass(frozen=True, slots=True, eq=False)
+class PastErrors:
+    """Errors of forecasts of one series that were made at K earlier origins.
+
+    Attributes:
+        errors: [K, B], actual minus forecast; NaN where nothing was observed.
+        steps: [K, B], how many steps after the last value then observed.
+        independent: as how many independent errors they are worth.
+        gap: missing steps at the end of the series.
+    """
+
+    errors: FloatArray
+    steps: IntArray
+    independent: float
+    gap: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        return bool(np.isfinite(self.errors).any())
 
 
-def _power(errors: FloatArray, steps: FloatArray) -> float:
-    """Find the p for which the errors look most like N(0, s² h^2p), among 0, 0.05, …, 1."""
-    largest = np.abs(errors).max()
-    if largest == 0:
+def past_errors_of(
+    target: FloatArray, origins: Sequence[int], points: Sequence[FloatArray]
+) -> PastErrors:
+    """Compare forecasts of a past with what came.
+
+    Where they are worth fewer than eight independent errors, those of the naive forecast from
+    every observed step are counted too.
+
+    Args:
+        target: [T].
+        origins: how many first steps each forecast was made from.
+        points: [B] each; steps beyond T are no errors.
+    """
+    reach = max((len(point) for point in points), default=1)
+    times = np.asarray(origins, dtype=int)[:, None] + np.arange(reach)  # [K, B]
+    padded = np.concatenate([target, np.full(reach, np.nan)])
+    observed = np.flatnonzero(~np.isnan(target))
+    before = [int(observed[observed < origin].max(initial=-1)) for origin in origins]
+    errors = padded[times] - np.array(points, dtype=float).reshape(len(times), reach)
+    steps = times - np.array(before, dtype=int).reshape(-1, 1)
+    independent = _independent(errors, steps, times)
+    if independent < _FEW and len(observed) > 1:
+        later = observed[:-1, None] + np.arange(1, reach + 1)
+        errors = np.concatenate([errors, padded[later] - target[observed[:-1], None]])
+        steps = np.concatenate([steps, later - observed[:-1, None]])
+        independent = max(independent, len(observed) - 1)
+    gap = len(target) - 1 - int(observed.max(initial=-1))
+    return PastErrors(errors, steps, independent, gap)
+
+
+def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> FloatArray:
+    """Return the offsets [Q, H] of quantiles from a point forecast of `ahead` steps [H].
+
+    The error of step h is taken to grow as h^p; p, between 0 and 1, has the largest Gaussian
+    likelihood, with a prior N(½, 0.35²). The offsets of e_h / h^p are conformal, halfway between
+    asymmetric ones and symmetric ones; with fewer than eight independent errors, Gaussian. Both
+    are widened by the ratio of Student's t to the Gaussian at as many degrees of freedom as
+    there are independent errors: errors of neighbouring steps, and of origins that overlap, are
+    not.
+    """
+    known = np.isfinite(past.errors)
+    if not known.any():
+        return np.zeros((len(levels), len(ahead)))
+    power = _power(past.errors[known], past.steps[known], past.independent)
+    asked = np.asarray(levels, dtype=float)
+    normal = np.array([NormalDist().inv_cdf(level) for level in levels])
+    values = past.errors[known] / past.steps[known] ** power
+    if past.independent < _FEW:
+        offsets = normal * _root_mean_square(values)
+    else:
+        both = np.concatenate([values, -values])
+        offsets = (conformal_offsets(values, levels) + conformal_offsets(both, levels)) / 2
+    wider = np.where(
+        normal == 0, 1.0, special.stdtrit(past.independent, asked) / np.where(normal, normal, 1.0)
+    )
+    found: FloatArray = (offsets * wider)[:, None] * ahead.astype(float) ** power
+    return found
+
+
+def _independent(errors: FloatArray, steps: IntArray, times: IntArray) -> float:
+    """Count as how many independent errors those of several origins [K, B] are worth.
+
+    n (1 - r) / (1 + r) with r the correlation of neighbouring steps (Bartlett), where n counts
+    once what overlapping origins forecast twice.
+    """
+    known = np.isfinite(errors)
+    scaled = np.where(known, errors, 0.0) / steps**_EXPECTED_POWER
+    pairs = known[:, 1:] & known[:, :-1]
+    first, second = (scaled[:, :-1] * pairs).ravel(), (scaled[:, 1:] * pairs).ravel()
+    size = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
+    correlation = min(max(float(first @ second) / size, 0.0), 0.99) if size > 0 else 0.0
+    distinct = len(np.unique(times[known]))
+    return min(max(distinct * (1 - correlation) / (1 + correlation), 1.0), distinct)
+
+
+def _root_mean_square(values: FloatArray) -> float:
+    largest = float(np.abs(values).max())
+    return largest * float(np.sqrt(np.mean((values / largest) ** 2))) if largest > 0 else 0.0
+
+
+def _power(errors: FloatArray, steps: IntArray, independent: float) -> float:
+    """Find the p for which the errors look most like N(0, s² h^2p), among 0, 0.05, …, 1.
+
+    Args:
+        errors: [n], none missing.
+        steps: [n].
+        independent: as how many errors they count against the prior.
+    """
+    size = _root_mean_square(errors)
+    if size == 0:
         return _EXPECTED_POWER
-    squares = np.bincount(steps, weights=(errors / largest) ** 2)[1:]  # [reach]
-    counts = np.bincount(steps)[1:]
-    logs = np.log(np.arange(1, len(counts) + 1))
-    variance = np.exp(-2 * _POWERS[:, None] * logs) @ squares / counts.sum()  # [P]
-    cost = _POWERS * (counts @ logs) + counts.sum() / 2 * np.log(np.maximum(variance, _TINY))
-    return float(_POWERS[np.argmin(cost + 4 * (_POWERS - _EXPECTED_POWER) ** 2)])
+    logs = np.log(steps)
+    variance = (np.exp(-2 * _POWERS[:, None] * logs) * (errors / size) ** 2).mean(axis=1)  # [P]
+    cost = _POWERS * logs.mean() + np.log(np.maximum(variance, _TINY)) / 2
+    prior = 4 * (_POWERS - _EXPECTED_POWER) ** 2
+    return float(_POWERS[np.argmin(independent * cost + prior)])

@@ -17,11 +17,11 @@ from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
 from forecast.models.base.config import ModelOptions
 from forecast.models.base.missing import interpolate
+from forecast.models.base.scaling import Scaling, standardisation
 
 Rows = npt.NDArray[np.bool_]
 
 MAX_COLUMNS = 1000
-_FLAT = 1e-6  # a standard deviation below it counts as none
 _FLOAT32_STEP = float(np.finfo(np.float32).eps)
 
 
@@ -63,6 +63,18 @@ class Decoded(NamedTuple):
 
 Decode = Callable[[Sequence[FloatArray], bool], list[Decoded]]
 """Forecast complete univariate targets [T]; the flag asks for backcasts too."""
+
+
+def standardised_decode(
+    decode: Decode, targets: Sequence[FloatArray], backcast: bool
+) -> list[Decoded]:
+    """Standardise targets in float64 for a network in float32, and bring its answers back."""
+    scalings = [Scaling.of(target[None]) for target in targets]
+    rows = [scaling.apply(row[None])[0] for scaling, row in zip(scalings, targets, strict=True)]
+    return [
+        Decoded(scaling.restore(one.heads[None])[0], scaling.restore(one.backcast[None])[0])
+        for scaling, one in zip(scalings, decode(rows, backcast), strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,15 +150,13 @@ def forecast_with_covariates(
         batch: N series of one layout of covariates, as `observed_part` leaves them.
 
     Returns:
-        N arrays [H, K], float32, the heads of `decode` moved by what the covariates say.
+        N arrays [H, K], the heads of `decode` moved by what the covariates say.
     """
     if not batch[0].future_covariates:
-        heads = [decoded.heads for decoded in decode(_targets(batch), False)]
-    elif options.corrects:
-        heads = _errors_explained(batch, horizon, options.ridge, decode)
-    else:
-        heads = _rest_forecast(batch, horizon, options.ridge, decode)
-    return [each.astype(np.float32) for each in heads]
+        return [decoded.heads for decoded in decode(_targets(batch), False)]
+    if options.corrects:
+        return _errors_explained(batch, horizon, options.ridge, decode)
+    return _rest_forecast(batch, horizon, options.ridge, decode)
 
 
 def _rest_forecast(
@@ -245,8 +255,8 @@ def _complete(series: Series, name: str) -> FloatArray:
 
 def _moments(values: FloatArray) -> tuple[float, float]:
     """Mean and standard deviation, the latter 1 where the values are flat."""
-    scale = float(values.std())
-    return float(values.mean()), scale if scale > _FLAT else 1.0
+    level, scale = standardisation(values)
+    return level.item(), scale.item() or 1.0
 
 
 def _targets(batch: Sequence[Series]) -> list[FloatArray]:

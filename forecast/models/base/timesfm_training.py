@@ -13,6 +13,7 @@ from forecast.models.base.buckets import rounded_up
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.fixed_window import filled
 from forecast.models.base.lora import LoraMixin
+from forecast.models.base.scaling import standardised
 from forecast.models.base.torch_direct import Level, joint_loss
 from forecast.models.base.torch_training import Batch
 from forecast.models.base.tuning_config import TuningConfig
@@ -69,7 +70,7 @@ class TunedTimesFM(DistributedMixin, LoraMixin):
         longest = max(one.length for one in series) - horizon
         most = min(self.max_context, self.config.context_length or _LONGEST_CONTEXT)
         return Windows(
-            series,
+            [standardised(one) for one in series],
             context_length=max(min(most, longest), 1),
             horizon=horizon,
             stride=self.config.stride,

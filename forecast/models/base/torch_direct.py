@@ -16,12 +16,15 @@ from torch import nn
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import TrainingMode
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.direct_config import DirectConfig
 from forecast.models.base.features import Features, Scale
 from forecast.models.base.fixed_window import filled
+from forecast.models.base.quantiles import at_levels
+from forecast.models.base.scaling import FLAT, Scaling, left_padded
 from forecast.models.base.torch_model import TorchModel
 from forecast.models.base.torch_training import Batch
-from forecast.models.base.windows import Windows
+from forecast.models.base.windows import WindowBatch, Windows
 from forecast.models.spec import Capabilities
 
 
@@ -33,11 +36,13 @@ class Level(NamedTuple):
 
     @classmethod
     def of(cls, past: torch.Tensor, observed: torch.Tensor) -> "Level":
-        """Measure [B, C, T]."""
+        """Measure [B, C, T]; the scale is 0 where values differ by no more than rounding."""
         count = observed.sum(dim=-1, keepdim=True).clamp(min=1)
         center = (past * observed).sum(dim=-1, keepdim=True) / count
         variance = (((past - center) * observed) ** 2).sum(dim=-1, keepdim=True) / count
-        return cls(center, variance.sqrt())
+        scale = variance.sqrt()
+        flat = scale <= max(FLAT, 8 * torch.finfo(past.dtype).eps) * center.abs()
+        return cls(center, scale.masked_fill(flat, 0.0))
 
     def apply(self, past: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
         """Scale [B, C, T]; a gap gets the last value before it, padding and a flat one 0."""
@@ -81,9 +86,13 @@ class DirectModel(TorchModel):
         """Name covariates known for the future, beside those that come with future values."""
         return ()
 
+    def _prepare(self, series: Series, task: ForecastTask) -> tuple[Series, tuple[str, ...]]:
+        newest, warnings = super()._prepare(series, task)
+        return self._known(self.features.with_own_scales(newest, series)), warnings
+
     def _known(self, series: Series) -> Series:
-        """Give a series as the network knows it: with the covariates that it was trained on."""
-        return self.features.apply(series)
+        """Add to a series, of which covariates are standardised, what else is read of it."""
+        return series
 
     # Forecasting
 
@@ -113,22 +122,27 @@ class DirectModel(TorchModel):
         return [
             forecast
             for start in range(0, len(batch), size)
-            for forecast in self._forecast(batch[start : start + size], task.horizon)
+            for forecast in self._forecast(batch[start : start + size], task)
         ]
 
-    def _forecast(self, batch: Sequence[Series], horizon: int) -> list[Forecast]:
-        network, known = self.network, [self._known(series) for series in batch]
-        past = self._tensor([_at_end(one.target, self._context) for one in known])  # [B, C, T]
+    def _forecast(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        network = self.network
+        past = self._tensor([left_padded(one.target, self._context) for one in batch])
         observed = past.isfinite()
         past = past.nan_to_num()
         level = Level.of(past, observed)
         with torch.inference_mode():
-            answer = network(level.apply(past, observed), *self._beside(known))
-        restored = level.restore(answer.double())[:, :, :horizon].cpu().numpy()
+            answer = network(level.apply(past, observed), *self._beside(batch))
+        restored = level.restore(answer.double())[:, :, : task.horizon].cpu().numpy()
         return [
-            Forecast(one[..., 0], one[..., 1:].swapaxes(1, 2), self.config.quantile_levels)
-            for one in restored
+            self._calibrated(self._native(one), scale[:, 0], task)
+            for one, scale in zip(restored, level.scale.cpu().numpy(), strict=True)
         ]
+
+    def _native(self, answer: FloatArray) -> Forecast:
+        """Read an answer [C, H, 1 + Q] of the network."""
+        levels = self.config.quantile_levels
+        return Forecast(answer[..., 0], answer[..., 1:].swapaxes(1, 2), levels)
 
     @property
     def _context(self) -> int:
@@ -136,7 +150,7 @@ class DirectModel(TorchModel):
 
     def _beside(self, known: Sequence[Series]) -> tuple[torch.Tensor, torch.Tensor]:
         """Stack covariates, [B, K, T] and [B, F, H]; a mean is told where nothing is known."""
-        past = [_at_end(_rows(one.past_covariates, one.length), self._context) for one in known]
+        past = [left_padded(_rows(one.past_covariates, one.length), self._context) for one in known]
         ahead = [_at_start(_rows(one.future_covariates, 0), self.config.horizon) for one in known]
         return self._tensor(past).nan_to_num().float(), self._tensor(ahead).nan_to_num().float()
 
@@ -162,12 +176,39 @@ class DirectModel(TorchModel):
 
     def _windows(self, series: Sequence[Series]) -> Windows:
         return Windows(
-            [_in_own_scale(self._known(one)) for one in series],
+            [_in_own_scale(self._known(self.features.with_own_scales(one))) for one in series],
             context_length=self.config.context_length,
             horizon=self.config.horizon,
             stride=self.config.stride,
             known_ahead=self.features.known_ahead,
         )
+
+    def _calibrate(self, validation: Windows) -> ConformalCalibration | None:
+        return ConformalCalibration.from_windows(
+            validation,
+            self._forecast_windows,
+            self.config.batch_size,
+            levels=self._calibrated_levels,
+        )
+
+    @torch.inference_mode()
+    def _forecast_windows(self, windows: WindowBatch) -> FloatArray:
+        """Forecast a batch of windows at the calibrated levels: [B, C, Q, H]."""
+        batch = Batch.of(windows, torch.device(self.device))
+        level = Level.of(batch.past, batch.past_observed)
+        relative = level.apply(batch.past, batch.past_observed)
+        answer = level.restore(
+            self.network(relative, batch.past_covariates, batch.future_covariates)
+        )
+        native = [self._native(one) for one in answer.cpu().numpy()]
+        return np.stack([at_levels(one, self._calibrated_levels).quantiles for one in native])
+
+    @property
+    def _calibrated_levels(self) -> tuple[float, ...]:
+        """Name the network's own levels, and those of the 95 % interval between them."""
+        own = self.config.quantile_levels
+        more = {level for level in (0.025, 0.975) if own[0] < level < own[-1]}
+        return tuple(sorted({*own, *more}))
 
     def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
         level = Level.of(batch.past, batch.past_observed)
@@ -198,13 +239,7 @@ def joint_loss(
 
 def _in_own_scale(series: Series) -> Series:
     """Standardise each channel by itself, so that a loss counts every series alike."""
-    rows = [Scale.of([row]).apply(row) for row in series.target]
-    return replace(series, target=np.stack(rows))
-
-
-def _at_end(values: FloatArray, steps: int) -> FloatArray:
-    """Pad [., T] with NaN at the start, to `steps`."""
-    return np.pad(values, ((0, 0), (steps - values.shape[1], 0)), constant_values=np.nan)
+    return replace(series, target=Scaling.of(series.target).apply(series.target))
 
 
 def _at_start(values: FloatArray, steps: int) -> FloatArray:

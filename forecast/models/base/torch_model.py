@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 from torch import nn
 
 from forecast.core.errors import ModelNotReady
-from forecast.core.types import Series
+from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.checkpoints import CheckpointFolder
 from forecast.models.base.config import TrainingConfig
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.optimization import Optimization
 from forecast.models.base.randomness import seeded
@@ -28,10 +30,15 @@ class TorchModel(BaseTimeSeriesModel):
     `model_` is the network, in eval mode on `device`. Mixins wrap it for the time of a
     training through `_before_training` and `_after_training`; each calls `super()` first on
     the way in, and last on the way out.
+
+    Attributes:
+        calibration_: how far off the network was on the validation split; None after a
+            training without one.
     """
 
     config: TrainingConfig
     model_: Any = None
+    calibration_: ConformalCalibration | None = None
 
     def _find_device(self) -> str:
         return str(resolve_device(self.config.device))
@@ -70,6 +77,10 @@ class TorchModel(BaseTimeSeriesModel):
 
     # What a family or a mixin may refine
 
+    def _calibrate(self, validation: Windows) -> ConformalCalibration | None:  # noqa: ARG002
+        """Measure the trained network on the validation windows; None where it is not done."""
+        return None
+
     def _prepare_training(self, train: Sequence[Series]) -> None:
         """Learn what is not a weight, such as the scale of each channel."""
 
@@ -96,17 +107,39 @@ class TorchModel(BaseTimeSeriesModel):
         windows = self._windows(train)
         with seeded(self.config.seed, torch.device("cpu")):
             network = self._before_training(self._network_to_train(train))
+        held_back = self._windows(validation) if validation else None
         training = Training(
             network,
             self._training_loss,
             self.config,
-            validation=self._windows(validation) if validation else None,
+            validation=held_back,
             checkpoints=self._folder_for(checkpoints),
             optimization=self._optimization(network),
         )
         result = training.run(windows, on_progress)
         self.model_ = self._after_training(network).eval()
+        self.calibration_ = self._calibrate(held_back) if held_back is not None else None
         return result
+
+    def _calibrated(self, forecast: Forecast, scale: FloatArray, task: ForecastTask) -> Forecast:
+        """Calibrate a forecast, where the validation split told how.
+
+        Args:
+            forecast: with the network's own quantiles, or with none at all.
+            scale: [C], standard deviations of the contexts.
+        """
+        calibration = self.calibration_
+        if calibration is None or not task.quantile_levels:
+            return forecast
+        if calibration.kind == "point":
+            return calibration.around(forecast.mean, scale, task.quantile_levels)
+        if task.intervals == "native":
+            return replace(forecast, intervals="native")
+        return calibration.adjust(forecast, scale)
+
+    def _save_calibration(self, path: Path) -> None:
+        if self.calibration_ is not None:
+            self.calibration_.save(path)
 
     def _folder_for(self, checkpoints: Path | None) -> CheckpointFolder | None:
         return CheckpointFolder(checkpoints, self.kept_checkpoints) if checkpoints else None

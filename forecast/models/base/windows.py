@@ -98,6 +98,13 @@ class Windows:
         """Count the batches of one share."""
         return ceil(ceil(len(self) / shares) / batch_size)
 
+    def count_disjoint(self) -> int:
+        """Count the most windows whose futures do not overlap."""
+        numbers, starts = self._index.T
+        ends = np.flatnonzero(np.diff(numbers, append=-1))  # the newest window of each series
+        firsts = np.append(0, ends[:-1] + 1)
+        return int(((starts[ends] - starts[firsts]) // self.horizon + 1).sum())
+
     @property
     def sha256(self) -> str:
         """Hash of all that the windows are cut from, and of how they are."""

@@ -8,6 +8,7 @@ import torch
 from chronos.chronos_bolt import ChronosBoltModelForForecasting
 
 from forecast.core.types import Forecast, ForecastTask, Series
+from forecast.models.base.scaling import spread_warnings
 from forecast.models.base.torch_training import Batch
 from forecast.models.chronos.network import (
     LONGEST_UNROLL,
@@ -43,15 +44,23 @@ class BoltNetwork(Network):
         return ChronosBoltModelForForecasting
 
     def predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        context = left_padded([float32(series.target) for series in batch])  # [N, T]
+        scalings = [self.scaling_of(series.target) for series in batch]
+        context = left_padded(
+            [
+                float32(scaling.apply(series.target))
+                for scaling, series in zip(scalings, batch, strict=True)
+            ]
+        )  # [N, T]
         answer = self._unroll(context.to(self.module.device), task.horizon)
-        quantiles = answer[..., : task.horizon].cpu().numpy()  # [N, Q, H]
-        means = quantiles[:, median_of(self.levels)]  # [N, H]
+        standard = answer[..., : task.horizon].cpu().numpy()  # [N, Q, H]
         warnings = self.warnings(task.horizon)
-        return [
-            Forecast(mean[None], levels[None], self.levels, warnings)
-            for mean, levels in zip(means, quantiles, strict=True)
-        ]
+        median = median_of(self.levels)
+        forecasts = []
+        for series, scaling, one in zip(batch, scalings, standard, strict=True):
+            quantiles = scaling.restore(one[None])
+            told = warnings + spread_warnings(series)
+            forecasts.append(Forecast(quantiles[:, median], quantiles, self.levels, told))
+        return forecasts
 
     def loss(self, module: Any, batch: Batch) -> torch.Tensor:
         answer = module(

@@ -9,6 +9,7 @@ import torch
 from chronos.chronos2 import Chronos2Model
 
 from forecast.core.types import Forecast, ForecastTask, Series
+from forecast.models.base.scaling import Scaling, spread_warnings
 from forecast.models.base.torch_training import Batch
 from forecast.models.chronos.covariates import rows, training_rows
 from forecast.models.chronos.network import Network, left_padded, median_of
@@ -46,8 +47,11 @@ class Chronos2Network(Network):
         median = median_of(self.levels)
         forecasts = []
         for series, first in zip(batch, np.cumsum([0, *sizes]), strict=False):
-            own = quantiles[first : first + series.num_channels]  # [C, Q, H]
-            forecasts.append(Forecast(own[:, median], own, self.levels))
+            own = Scaling.of(series.target).restore(
+                quantiles[first : first + series.num_channels]
+            )  # [C, Q, H]
+            warnings = spread_warnings(series)
+            forecasts.append(Forecast(own[:, median], own, self.levels, warnings))
         return forecasts
 
     def loss(self, module: Any, batch: Batch) -> torch.Tensor:

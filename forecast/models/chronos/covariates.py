@@ -8,8 +8,9 @@ import numpy.typing as npt
 import torch
 
 from forecast.core.errors import InvalidRequest
-from forecast.core.types import CovariateArray, Series, is_categorical
+from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
 from forecast.models.base.missing import interpolate
+from forecast.models.base.scaling import Scaling
 from forecast.models.base.torch_training import Batch
 from forecast.models.chronos.network import Array32, float32, with_gaps
 
@@ -17,7 +18,7 @@ Codes = npt.NDArray[np.intp]
 
 
 def rows(series: Series, horizon: int) -> tuple[Array32, Array32]:
-    """Stack a series' channels, its past-only and its known covariates.
+    """Stack a series' channels, its past-only and its known covariates, each standardised.
 
     Each series is encoded on its own. The authors number the categories of a multivariate
     batch over the whole batch, which would make an answer depend on its company.
@@ -25,8 +26,8 @@ def rows(series: Series, horizon: int) -> tuple[Array32, Array32]:
     Returns:
         past [R, T] and future [R, H], NaN where it is not known.
     """
-    target = float32(series.target)
-    past = [*target]
+    target = Scaling.of(series.target).apply(series.target)
+    past = [*float32(target)]
     future = [np.full(horizon, np.nan, np.float32)] * len(target)
     known = series.future_covariates
     for name in sorted(series.past_covariates, key=lambda name: (name in known, name)):
@@ -102,10 +103,12 @@ def training_rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 
 def _encoded(
-    past: CovariateArray, future: CovariateArray | None, target: Array32
+    past: CovariateArray, future: CovariateArray | None, target: FloatArray
 ) -> tuple[Array32, Array32 | None]:
     if not is_categorical(past):
-        return float32(past), None if future is None else float32(future)
+        scaling = Scaling.of(past[None].astype(float))
+        before = float32(scaling.apply(past[None])[0])
+        return before, None if future is None else float32(scaling.apply(future[None])[0])
     categories, codes = np.unique(past.astype(str), return_inverse=True)
     values = _values(codes, len(categories), target)
     if future is None:
@@ -120,7 +123,7 @@ def _positions(values: CovariateArray, categories: CovariateArray) -> Codes:
     return np.where(found, places, len(categories))
 
 
-def _values(codes: Codes, count: int, target: Array32) -> Array32:
+def _values(codes: Codes, count: int, target: FloatArray) -> Array32:
     """Give each of `count` categories, and a new one, a number: [count + 1].
 
     For one channel the mean of the target under it, drawn towards the overall mean by one
@@ -129,7 +132,7 @@ def _values(codes: Codes, count: int, target: Array32) -> Array32:
     if len(target) > 1:
         return np.append(np.arange(count), np.nan).astype(np.float32)
     seen = np.isfinite(target[0])
-    observed = target[0][seen].astype(np.float64)
+    observed = target[0][seen]
     sums = np.bincount(codes[seen], weights=observed, minlength=count + 1)
     counts = np.bincount(codes[seen], minlength=count + 1)
     return float32((observed.mean() + sums) / (1 + counts))

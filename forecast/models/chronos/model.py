@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 from torch import nn
 
-from forecast.core.errors import BadData, InvalidRequest
-from forecast.core.types import Forecast, ForecastTask, Series, is_categorical
+from forecast.core.errors import InvalidRequest
+from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.checks import check_training_series
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.lora import LoraMixin
+from forecast.models.base.scaling import standardised
 from forecast.models.base.torch_model import TorchModel
 from forecast.models.base.torch_training import Batch
 from forecast.models.base.windows import Windows
@@ -25,7 +25,6 @@ from forecast.models.chronos.spec import SPEC, ChronosConfig, ChronosOptions
 from forecast.models.chronos.tiny import WRITERS
 from forecast.models.spec import Capabilities
 
-_LARGEST = 1e18  # its square, in the scaling, is still a float32
 _TRAINED_HORIZON = 64  # where no horizon is set: the block of the authors' smaller networks
 _SAMPLING = ("temperature", "top_k", "top_p")
 
@@ -67,7 +66,6 @@ class ChronosModel(DistributedMixin, LoraMixin, TorchModel):
 
     def check(self, series: Series, task: ForecastTask) -> None:
         super().check(series, task)
-        _check_size(series)
         if not self.forecaster.samples:
             _refuse_sampling(task.options)
 
@@ -90,7 +88,8 @@ class ChronosModel(DistributedMixin, LoraMixin, TorchModel):
         """Cut windows of every length of context from the horizon on, as the authors do."""
         forecaster = self.forecaster
         check_training_series(series, forecaster.capabilities)
-        prepared, known = for_training(series, self.config.known_ahead)
+        named, known = for_training(series, self.config.known_ahead)
+        prepared = [standardised(one, forecaster.scaling_of(one.target)) for one in named]
         horizon = min(self.config.horizon or _TRAINED_HORIZON, forecaster.block)
         longest = max(one.length for one in series)
         return Windows(
@@ -115,17 +114,6 @@ class ChronosModel(DistributedMixin, LoraMixin, TorchModel):
         with tempfile.TemporaryDirectory() as folder:
             WRITERS[variant](Path(folder))
             return cls.load_model(Path(folder), device="cpu")
-
-
-def _check_size(series: Series) -> None:
-    """Refuse what 32 bits do not hold: it would come out as NaN, for its neighbours too."""
-    covariates = (*series.past_covariates.values(), *series.future_covariates.values())
-    numbers = [series.target, *(values for values in covariates if not is_categorical(values))]
-    if any((np.abs(values) > _LARGEST).any() for values in numbers):
-        raise BadData(
-            f"series {series.item_id!r} holds a value beyond ±{_LARGEST:g}, more than this model's"
-            " 32-bit arithmetic can scale; send it in larger units"
-        )
 
 
 def _refuse_sampling(options: object) -> None:

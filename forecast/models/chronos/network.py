@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from transformers.utils import logging as transformers_logging
 
-from forecast.core.types import CovariateArray, Forecast, ForecastTask, Series
+from forecast.core.types import CovariateArray, FloatArray, Forecast, ForecastTask, Series
+from forecast.models.base.scaling import Scaling
 from forecast.models.base.torch_training import Batch
 from forecast.models.spec import Capabilities
 
@@ -48,7 +49,7 @@ class Network(ABC):
 
     @abstractmethod
     def predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        """Forecast series that hold only usable covariates, in float32."""
+        """Forecast series that hold only usable covariates."""
 
     @abstractmethod
     def loss(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -57,6 +58,10 @@ class Network(ABC):
         Args:
             module: what is trained: this module, one like it, or one that wraps it.
         """
+
+    def scaling_of(self, target: FloatArray) -> Scaling:
+        """Measure a target [C, T], to be standardised in float64 before the network reads it."""
+        return Scaling.of(target)
 
     def warnings(self, horizon: int) -> tuple[str, ...]:
         """Say what the caller should know of a forecast of `horizon` steps."""

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.features import Features
 from forecast.models.base.tensor_files import loaded
@@ -56,9 +57,11 @@ class LstmModel(DistributedMixin, DirectModel):
     def _save_model_weights(self, path: Path) -> None:
         save_file(self.network.state_dict(), path / WEIGHTS_FILE)
         self.features.write(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self.features = Features.read(path)
+        self.calibration_ = ConformalCalibration.load(path)
         self.model_ = loaded(self._new_network(), path / WEIGHTS_FILE, _SHAPING).to(self.device)
 
     @classmethod

@@ -5,8 +5,9 @@ It reads the context in segments of w steps and not step by step, after SegRNN (
 segments of the horizon from the state in which the context left the encoder. It is told where
 it is and what is known ahead, and never its own forecast, so that errors do not add up. Beside
 both runs a linear map from context to horizon, the same for all channels, as the
-autoregressive part of LSTNet (Lai et al. 2018, arXiv:1703.07015): what is linear is learned in
-the first pass, and the LSTMs learn the rest.
+autoregressive part of LSTNet (Lai et al. 2018, arXiv:1703.07015), and a linear effect of what
+is known ahead of each step: what is linear is learned in the first pass, and the LSTMs learn
+the rest.
 """
 
 from typing import NamedTuple
@@ -51,6 +52,7 @@ class SegmentLstm(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.line = nn.Linear(config.context_length, self.horizon, bias=False)
         nn.init.zeros_(self.line.weight)
+        self.effects = nn.Parameter(torch.zeros(shape.channels, shape.known_ahead))
 
     def forward(
         self, past: torch.Tensor, past_covariates: torch.Tensor, future_covariates: torch.Tensor
@@ -76,7 +78,8 @@ class SegmentLstm(nn.Module):
         _, state = self.encoder(self.dropout(torch.relu(self.read(segments))))
         decoded, _ = self.decoder(self._ahead(future_covariates), state)
         written = self.write(self.dropout(decoded))  # [N, S, w * C * O]
-        straight = (self.line(moves) + last)[..., None]  # [B, C, H, 1]
+        told = self.effects @ future_covariates  # [B, C, H]
+        straight = (self.line(moves) + told + last)[..., None]
         answer: torch.Tensor = straight + self._in_order(written, past.shape[1])
         return answer
 

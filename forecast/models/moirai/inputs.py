@@ -9,7 +9,7 @@ import torch
 
 from forecast.core.types import CovariateArray, FloatArray, Series
 from forecast.models.base.buckets import rounded_up
-from forecast.models.base.fixed_window import standardisation
+from forecast.models.base.scaling import standardisation
 from forecast.models.base.torch_training import Batch
 
 

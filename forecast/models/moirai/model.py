@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -14,8 +13,8 @@ from forecast.core.errors import InvalidRequest, ModelNotReady, NotTrainable
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.buckets import rounded_up
 from forecast.models.base.distributed import DistributedMixin
-from forecast.models.base.fixed_window import standardisation
 from forecast.models.base.lora import LoraMixin
+from forecast.models.base.scaling import standardised
 from forecast.models.base.torch_training import Batch
 from forecast.models.base.windows import Windows
 from forecast.models.moirai.checkpoint import load_network
@@ -23,6 +22,7 @@ from forecast.models.moirai.network import MOST_TOKENS, Network
 from forecast.models.moirai.quantiles import QuantileNetwork
 from forecast.models.moirai.spec import SPEC, MoiraiConfig, MoiraiOptions
 from forecast.models.moirai.tiny import write_tiny
+from forecast.models.spec import Capabilities
 
 TRAINING_CONTEXT = 512
 
@@ -48,10 +48,17 @@ class MoiraiModel(DistributedMixin, LoraMixin):
 
     # Forecasting
 
+    @property
+    def capabilities(self) -> Capabilities:
+        if self._kind is None:
+            return self.spec.capabilities
+        return replace(self.spec.capabilities, future_covariates=self._kind.reads_ahead)
+
     def shared_horizon(self, horizon: int) -> int:
         return rounded_up(horizon, self.kind.shared_block)
 
     def check(self, series: Series, task: ForecastTask) -> None:
+        self._check_known_ahead(series, task)
         super().check(series, task)
         self._check_options(task)
         tokens = self.kind.tokens_of(series.last(self._steps(task)), task)
@@ -61,6 +68,19 @@ class MoiraiModel(DistributedMixin, LoraMixin):
                 f" {tokens} patches and this model takes {MOST_TOKENS}; lower context_length, or"
                 " send fewer channels together"
             )
+
+    def _check_known_ahead(self, series: Series, task: ForecastTask) -> None:
+        """Refuse future values that would have no effect, and name what has one."""
+        names = sorted(series.future_covariates)
+        if not names or self.kind.reads_ahead or getattr(task.options, "ignore_covariates", False):
+            return
+        raise InvalidRequest(
+            f"this checkpoint reads from left to right, so the future values of"
+            f" {', '.join(names)} of series {series.item_id!r} would have no effect: send the"
+            " past values only, load a Moirai 1 checkpoint, use another model with"
+            " future_covariates, such as chronos with amazon/chronos-2, or set"
+            " model_options.ignore_covariates"
+        )
 
     def _check_options(self, task: ForecastTask) -> None:
         asked = task.options.patch_size if isinstance(task.options, MoiraiOptions) else None
@@ -103,7 +123,7 @@ class MoiraiModel(DistributedMixin, LoraMixin):
 
     def _windows(self, series: Sequence[Series]) -> Windows:
         return Windows(
-            [_standardised(one) for one in series],
+            [standardised(one) for one in series],
             context_length=min(self.config.context_length or TRAINING_CONTEXT, self.max_context),
             horizon=self.config.horizon or self._decoder.block,
             stride=self.config.stride,
@@ -132,15 +152,3 @@ class MoiraiModel(DistributedMixin, LoraMixin):
         with tempfile.TemporaryDirectory() as folder:
             write_tiny(Path(folder), variant)
             return cls.load_model(Path(folder), device="cpu")
-
-
-def _standardised(series: Series) -> Series:
-    """Bring target and covariates near 0 and 1, in float64; gaps of covariates to their mean."""
-    level, scale = standardisation(series.target)
-    target = (series.target - level) / np.where(scale > 0, scale, 1.0)
-    past = {}
-    for name, values in series.past_covariates.items():
-        own = np.asarray(values, dtype=float)[None]
-        its_level, its_scale = standardisation(own)
-        past[name] = ((own - its_level) / np.where(its_scale > 0, its_scale, 1.0))[0]
-    return replace(series, target=target, past_covariates=past, future_covariates={})

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -19,8 +19,10 @@ class Network(ABC):
         module: the authors' torch module, in eval mode on its device.
         shared_block: horizons rounded up to a multiple of this have the same answer.
         patch_sizes: those that may be asked for; empty where there is no choice.
+        reads_ahead: whether a step that is forecast is read with the covariates known for it.
     """
 
+    reads_ahead: ClassVar[bool] = False
     patch_sizes: tuple[int, ...] = ()
     shared_block: int = 1
 

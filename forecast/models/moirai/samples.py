@@ -67,6 +67,7 @@ class MixtureNetwork(SampleNetwork):
     """A Moirai 1 checkpoint (1.0 or 1.1)."""
 
     forecaster = MoiraiForecast
+    reads_ahead = True
 
     def __init__(self, module: Any, device: torch.device) -> None:
         super().__init__(module, device)

@@ -11,7 +11,7 @@ from torch import nn
 
 from forecast.core.errors import BadData
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.calibration import LearnedErrors
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.fixed_window import Block, FixedWindowModel, Shape, filled
 from forecast.models.base.past_errors import with_past_errors
 from forecast.models.moment.checkpoint import load_network, read_config, save_network, untrained
@@ -147,14 +147,13 @@ class MomentModel(FixedWindowModel):
 
     def _save_model_weights(self, path: Path) -> None:
         save_network(self.network, self.checkpoint_, path)
-        if self.errors_ is not None:
-            self.errors_.save(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         network, config = load_network(path, torch.device(self.device)), read_config(path)
         self._check_task(config)
         self.model_, self.checkpoint_ = network, config
-        self.errors_ = LearnedErrors.load(path)
+        self.calibration_ = ConformalCalibration.load(path)
 
     def _check_task(self, config: dict[str, Any]) -> None:
         asked = self.config.task_name

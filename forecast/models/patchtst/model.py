@@ -11,8 +11,8 @@ from torch import nn
 from transformers import PatchTSTForPrediction
 
 from forecast.core.types import Series
-from forecast.models.base.calibration import LearnedErrors
 from forecast.models.base.config import TrainingMode
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.fixed_window import Block, FixedWindowModel, Shape, filled, mean_where
 from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.base.torch_training import Batch
@@ -81,12 +81,11 @@ class PatchTSTModel(FixedWindowModel):
 
     def _save_model_weights(self, path: Path) -> None:
         self.network.save_pretrained(path)
-        if self.errors_ is not None:
-            self.errors_.save(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self.model_ = load_network(path, torch.device(self.device))
-        self.errors_ = LearnedErrors.load(path)
+        self.calibration_ = ConformalCalibration.load(path)
 
     @classmethod
     def tiny(cls, variant: str = "mse") -> Self:

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
 from transformers import PatchTSTForPrediction
 
-from forecast.models.base.calibration import COVERAGES, LearnedErrors
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.torch_device import LOAD_LOCK
 
 CONTEXT_LENGTH, BLOCK = 48, 16
@@ -33,10 +32,4 @@ def write_tiny(path: Path, loss: str = "mse", seed: int = 0) -> None:
         torch.default_generator.manual_seed(seed)
         PatchTSTForPrediction(config).save_pretrained(path)
     if loss == "mse":
-        tiny_errors(BLOCK).save(path)
-
-
-def tiny_errors(block: int) -> LearnedErrors:
-    """Make up errors that grow with the coverage and with the step."""
-    growth = np.sqrt(np.arange(1, block + 1) / block)
-    return LearnedErrors((np.array(COVERAGES)[:, None] * growth)[None])
+        ConformalCalibration.made_up(BLOCK).save(path)

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from prophet import Prophet
 
 _SEEDS = 2**32  # as many as numpy's global generator knows
+_LONGEST_FIT_S = 60  # of one run of the optimiser; 20 000 steps take some 5
+_NARROW = 0.01  # a range below it, relative to the largest value, needs the scaling minmax
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,15 +76,19 @@ def fit(job: Job) -> Fit:
 
     The samples come from numpy's global generator, the only one that Prophet knows. It is
     seeded for each series, so that an answer depends on nothing but the series and the seed.
+    Where the optimiser fails, the trend is flat; where it fails again, the forecast is the mean.
 
     Raises:
         InvalidRequest: Prophet refuses an option; says why.
-        BadModelOutput: its optimiser fails on the series.
     """
     np.random.seed(job.seed % _SEEDS)
     with _warnings_of("prophet") as warnings:
         table = _table(job)
-        model = _fitted(job, table) if job.kept is None else _restored(job.kept, warnings)
+        try:
+            model = _fitted(job, table) if job.kept is None else _restored(job.kept, warnings)
+        except BadModelOutput as error:
+            told = f"{error.detail}; its forecast is the mean of the series"
+            return replace(_mean(job), warnings=(*warnings, told))
         mean, quantiles = _sample(model, table[len(job.target) :], job)
     return Fit(mean, quantiles, tuple(warnings))
 
@@ -100,9 +107,44 @@ def keep(job: Job) -> Document:
 
 
 def _fitted(job: Job, table: pd.DataFrame) -> "Prophet":
-    model = _build(job)
-    _fit(model, table[: len(job.target)].assign(y=job.target), job)
-    return model
+    """Fit as the options say; where the optimiser fails, with a flat trend."""
+    logger = logging.getLogger("prophet")
+    for warning in _limits_missed(job):
+        logger.warning(warning)
+    history = table[: len(job.target)].assign(y=job.target)
+    try:
+        return _fit(_build(job), history, job)
+    except BadModelOutput as error:
+        logger.warning(f"{error.detail}; its trend is taken to be flat")
+    flat = {"growth": "flat", "n_changepoints": 0, "cap": None, "floor": 0.0}
+    simpler = replace(job, options=job.options.model_copy(update=flat))
+    return _fit(_build(simpler), history, simpler)
+
+
+def _limits_missed(job: Job) -> Iterator[str]:
+    """Name the limits of logistic growth that the observed values lie beyond."""
+    if job.options.growth != "logistic" or job.options.cap is None:
+        return
+    largest, smallest = np.nanmax(job.target), np.nanmin(job.target)
+    if largest > job.options.cap:
+        yield (
+            f"cap {job.options.cap:g} lies below values of series {job.item_id!r}, up to"
+            f" {largest:g}: logistic growth cannot reach them; send a cap above them"
+        )
+    if smallest < job.options.floor:
+        yield (
+            f"floor {job.options.floor:g} lies above values of series {job.item_id!r}, down to"
+            f" {smallest:g}: logistic growth cannot reach them; send a floor below them"
+        )
+
+
+def _mean(job: Job) -> Fit:
+    """Forecast the mean, with the spread of the values around it."""
+    horizon = len(job.times) - len(job.target)
+    level, spread = np.nanmean(job.target), np.nanstd(job.target)
+    offsets = np.array([NormalDist().inv_cdf(one) for one in job.levels]) * spread  # [Q]
+    quantiles = np.broadcast_to(level + offsets[:, None], (len(offsets), horizon))
+    return Fit(np.full(horizon, level), quantiles)
 
 
 def _restored(kept: Document, warnings: list[str]) -> "Prophet":
@@ -163,12 +205,21 @@ def _build(job: Job) -> "Prophet":
             holidays=_holidays(options),
             holidays_mode=options.holidays_mode,
             holidays_prior_scale=options.holidays_prior_scale,
-            scaling=options.scaling,
+            scaling=_scaling(job),
         )
         _add_parts(model, options, job.regressors.shape[1])
     except (ValueError, AttributeError, NotImplementedError) as error:
         raise InvalidRequest.field("/parameters/model_options", f"Prophet says: {error}") from error
     return model
+
+
+def _scaling(job: Job) -> str:
+    """Choose the scaling: small steps on a large level are lost in `absmax`."""
+    if job.options.scaling != "auto":
+        return job.options.scaling
+    largest = np.nanmax(np.abs(job.target))
+    is_narrow = np.nanmax(job.target) - np.nanmin(job.target) < _NARROW * largest
+    return "minmax" if is_narrow and job.options.growth != "logistic" else "absmax"
 
 
 def _seasons(options: ProphetOptions, *, has_time: bool) -> dict[str, Any]:
@@ -215,13 +266,11 @@ def _table(job: Job) -> pd.DataFrame:
     return table
 
 
-def _fit(model: "Prophet", table: pd.DataFrame, job: Job) -> None:
+def _fit(model: "Prophet", table: pd.DataFrame, job: Job) -> "Prophet":
     # Stan's files go with the folder; by default they stay as long as the worker lives.
     with TemporaryDirectory(prefix="prophet-") as folder:
         try:
-            model.fit(table, output_dir=folder)
-        except RuntimeError as error:
-            raise BadModelOutput(
-                f"Prophet's optimiser failed on series {job.item_id!r};"
-                " try fewer changepoints, another growth, or rescale its values"
-            ) from error
+            model.fit(table, output_dir=folder, timeout=_LONGEST_FIT_S)
+        except (RuntimeError, TimeoutError) as error:
+            raise BadModelOutput(f"Prophet's optimiser failed on series {job.item_id!r}") from error
+    return model

@@ -12,6 +12,7 @@ from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.kept_fits import Document, KeptFits
 from forecast.models.base.missing import interpolate
+from forecast.models.base.past_errors import with_past_errors
 from forecast.models.base.process_pool import ProcessPool
 from forecast.models.prophet import fitting
 from forecast.models.prophet.fitting import Job
@@ -22,6 +23,8 @@ if find_spec("prophet") is None:  # only the workers import it, but this process
 
 _LIBRARY = "forecast.models.prophet.library"
 _NUM_SAMPLES = 1000
+ORIGINS = 3
+"""Earlier origins that a series is fitted at, beside its end, to calibrate its quantiles."""
 _MOST_SAMPLES = 10_000
 _MOST_DRAWS = 20_000_000  # num_samples * horizon: 0.16 GB, which Prophet holds several times
 _MADE_UP_START = np.datetime64("2000-01-01T00:00:00")
@@ -57,6 +60,8 @@ class ProphetModel(KeptFits):
         self._pool.close()
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        if task.intervals == "conformal" and task.quantile_levels:
+            return self._calibrated(batch, task)
         fits = self._pool.map(fitting.fit, [self._job(series, task) for series in batch])
         return [
             Forecast(
@@ -64,8 +69,26 @@ class ProphetModel(KeptFits):
                 quantiles=fit.quantiles[None],  # [1, Q, H]
                 quantile_levels=task.quantile_levels,
                 warnings=fit.warnings,
+                intervals="native",
             )
             for fit in fits
+        ]
+
+    def _calibrated(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        """Fit each series and its past at earlier origins; quantiles come from the errors."""
+        warnings: dict[int, tuple[str, ...]] = {}
+
+        def points(asked: Sequence[Series], horizon: int) -> list[FloatArray]:
+            point = replace(task, horizon=horizon, quantile_levels=())
+            fits = self._pool.map(fitting.fit, [self._job(series, point) for series in asked])
+            warnings.update((id(one), fit.warnings) for one, fit in zip(asked, fits, strict=True))
+            return [fit.mean[None] for fit in fits]
+
+        least = self.capabilities.min_context
+        forecasts = with_past_errors(batch, task, points, origins=ORIGINS, least=least)
+        return [
+            replace(one, warnings=warnings[id(series)] + one.warnings, intervals="conformal")
+            for series, one in zip(batch, forecasts, strict=True)
         ]
 
     def _fit_some(self, series: Sequence[Series], task: ForecastTask) -> dict[str, Document]:

@@ -65,7 +65,9 @@ class ProphetOptions(ModelOptions):
     regressor_prior_scale: Scale | None = Field(
         None, description="Of covariates. By default holidays_prior_scale."
     )
-    scaling: Literal["absmax", "minmax"] = "absmax"
+    scaling: Literal["auto", "absmax", "minmax"] = Field(
+        "auto", description="auto: minmax where values differ by less than 1 % of their size."
+    )
 
     @model_validator(mode="after")
     def _logistic_growth_has_a_cap(self) -> Self:
@@ -116,6 +118,7 @@ SPEC = ModelSpec(
         trainable=True,
         future_covariates=True,
         missing_values=True,
+        shift_equivariant=False,  # it divides by the largest absolute value
         min_context=2,
         max_context=20_000,
         max_horizon=5_000,

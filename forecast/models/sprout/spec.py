@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from forecast.core.lookahead import Root
 from forecast.models.base.config import ModelOptions
 from forecast.models.spec import Capabilities, License, ModelSpec
 
@@ -36,6 +37,6 @@ SPEC = ModelSpec(
         missing_values=True, multivariate=True, max_context=768, max_horizon=1024
     ),
     license=License("Apache-2.0", True, "https://www.apache.org/licenses/LICENSE-2.0"),
-    extra="sprout",
+    checkpoints=(Root(source="package:sprout", training_data="synthetic"),),
     options=SproutOptions,
 )

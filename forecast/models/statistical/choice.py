@@ -9,13 +9,21 @@ from forecast.core.types import Series
 from forecast.models.statistical.spec import StatisticalOptions
 
 Fitted = Literal[
-    "auto_ets", "auto_arima", "auto_theta", "auto_ces", "mstl", "seasonal_naive", "naive"
+    "auto",
+    "auto_ets",
+    "auto_arima",
+    "auto_theta",
+    "auto_ces",
+    "mstl",
+    "seasonal_naive",
+    "naive",
 ]
 
 _DAY = np.timedelta64(1, "D")
 
 # Below these the library refuses, divides by zero, or (ARIMA) answers zeros without a word.
 FEWEST: dict[Fitted, int] = {
+    "auto": 5,
     "auto_ets": 10,
     "auto_arima": 10,
     "auto_theta": 5,
@@ -25,18 +33,13 @@ FEWEST: dict[Fitted, int] = {
     "naive": 1,
 }
 
-# ETS grows slow and inaccurate with these, MSTL does not: on M4 hourly 0.49 s and MASE 1.25
-# against 0.05 s and 0.89 with the same season.
-_LONGEST_ETS_SEASON = 12
-_LONGEST_ETS_HISTORY = 1000
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A method that can be fitted to the series it was chosen for.
 
     Attributes:
-        seasons: lengths, shortest first; empty for none, and one for all but MSTL.
+        seasons: lengths, shortest first; empty for none, and one for all but auto and MSTL.
         warnings: why it is simpler than what was asked.
     """
 
@@ -60,10 +63,7 @@ def choose(
 ) -> Choice:
     """Name the method for one series.
 
-    A season counts where the history holds two of it (one, for the seasonal naive). `auto`
-    takes, the first that applies: ARIMA with covariates; the naive below 5 steps; Theta
-    below 10; MSTL for several seasons, one longer than 12 steps, or a seasonal history
-    longer than 1000; ETS.
+    A season counts where the history holds two of it (one, for the seasonal naive).
 
     Args:
         length: steps of the history.
@@ -74,7 +74,9 @@ def choose(
     cycles = 1 if options.model == "seasonal_naive" else 2
     held = tuple(season for season in asked if length >= cycles * season)
     warnings = _shortened(asked, held, options, cycles)
-    method = options.model if options.model != "auto" else _automatic(length, held, covariates)
+    method: Fitted = options.model
+    if method == "auto":
+        method = _automatic(length, covariates)
     return _feasible(Choice(method, _seasons_of(method, held), warnings), length, covariates)
 
 
@@ -98,23 +100,16 @@ def _shortened(
     return (f"the history holds less than {whole} of {listed} steps; forecast without it",)
 
 
-def _automatic(length: int, seasons: tuple[int, ...], covariates: int) -> Fitted:
+def _automatic(length: int, covariates: int) -> Fitted:
     if covariates and length >= FEWEST["auto_arima"] + covariates:
         return "auto_arima"
-    if length < FEWEST["auto_theta"]:
-        return "naive"
-    if length < FEWEST["auto_ets"]:
-        return "auto_theta"
-    if not seasons:
-        return "auto_ets"
-    plain = len(seasons) == 1 and seasons[0] <= _LONGEST_ETS_SEASON
-    return "auto_ets" if plain and length <= _LONGEST_ETS_HISTORY else "mstl"
+    return "auto" if length >= FEWEST["auto"] else "naive"
 
 
 def _seasons_of(method: Fitted, held: tuple[int, ...]) -> tuple[int, ...]:
     if method == "naive":
         return ()
-    return held if method == "mstl" else held[:1]
+    return held if method in {"auto", "mstl"} else held[:1]
 
 
 def _feasible(choice: Choice, length: int, covariates: int) -> Choice:

@@ -1,4 +1,4 @@
-"""Models that statsforecast has fitted, as JSON and back; the library itself only pickles."""
+"""What the library has fitted, as JSON and back; the library itself only pickles."""
 
 from typing import Any
 
@@ -6,22 +6,56 @@ import numpy as np
 import pandas as pd
 
 from forecast.models.base.kept_fits import Document
+from forecast.models.base.past_errors import PastErrors
+from forecast.models.statistical.combination import Combination
+from forecast.models.statistical.methods import METHODS, Fitted
 
 
-def document_of(method: Any) -> Document:
-    """Write down what a fitted model of the library knows."""
-    trend = getattr(method, "trend_forecaster", None)  # of MSTL, a fitted model within
+def document_of(combination: Combination) -> Document:
+    """Write down fitted methods, their weights and their errors."""
+    past = combination.past
     return {
-        "model": _encoded(method.model_),
-        "trend": None if trend is None else _encoded(trend.model_),
+        "members": [
+            {
+                "name": member.name,
+                "season": member.season,
+                "model": _encoded(member.model.model_),
+                "adjusted": list(getattr(member, "adjusted", ())),
+                "profiles": [_encoded(each) for each in getattr(member, "profiles", ())],
+            }
+            for member in combination.members
+        ],
+        "weights": list(combination.weights),
+        "errors": _encoded(past.errors),
+        "steps": _encoded(past.steps),
+        "independent": past.independent,
+        "gap": past.gap,
     }
 
 
-def restore(method: Any, document: Document) -> None:
-    """Give a new model of the same kind what the fitted one knew."""
-    method.model_ = _decoded(document["model"])
-    if document["trend"] is not None:
-        method.trend_forecaster.model_ = _decoded(document["trend"])
+def restored(document: Document) -> Combination:
+    """Make the same methods again, with what they knew."""
+    members = tuple(_member(one) for one in document["members"])
+    return Combination(members, tuple(document["weights"]), errors_of(document))
+
+
+def restore(model: Any, document: Document) -> Any:
+    """Give a new model of the library what the only fitted one knew."""
+    model.model_ = _decoded(document["members"][0]["model"])
+    return model
+
+
+def errors_of(document: Document) -> PastErrors:
+    errors, steps = _decoded(document["errors"]), _decoded(document["steps"])
+    return PastErrors(errors, steps, document["independent"], document["gap"])
+
+
+def _member(document: Document) -> Fitted:
+    name, season = document["name"], document["season"]
+    model = METHODS[name].make(season)
+    model.model_ = _decoded(document["model"])
+    profiles = tuple(_decoded(each) for each in document["profiles"])
+    return Fitted(name, season, model, 0, tuple(document["adjusted"]), profiles)
 
 
 def _encoded(value: Any) -> Any:

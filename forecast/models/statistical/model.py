@@ -21,6 +21,7 @@ _TAKE_COVARIATES = ("auto", "auto_arima")
 
 # Seconds to fit 1000 steps, roughly, as measured on one core; decides where a batch is fitted.
 _SECONDS = {
+    "auto": 0.3,
     "auto_ets": 0.6,
     "auto_arima": 1.0,
     "auto_theta": 0.15,
@@ -30,6 +31,7 @@ _SECONDS = {
     "naive": 0.0,
 }
 _WORTH_A_POOL_S = 1.0
+_MOST_INVENTED = 0.2
 
 Result = TypeVar("Result")
 
@@ -66,9 +68,11 @@ class StatisticalModel(KeptFits):
         return [
             Forecast(
                 mean=fit.mean[None],  # [1, H]
-                quantiles=np.sort(fit.quantiles, axis=0)[None],  # [1, Q, H]
+                quantiles=fit.quantiles[None],  # [1, Q, H]
                 quantile_levels=task.quantile_levels,
                 warnings=warnings + fit.warnings,
+                intervals=task.intervals,
+                methods=fit.methods,
             )
             for fit, (_, warnings) in zip(fits, jobs, strict=True)
         ]
@@ -115,23 +119,32 @@ def _job(
     warnings: tuple[str, ...] = ()
     if names and not _takes_covariates(options):
         warnings, names = (f"ignored covariates: {', '.join(names)}",), []
-    begins = int((~np.isnan(series.target[0])).argmax())
-    target = interpolate(series.target[0, begins:])
+    observed = np.flatnonzero(~np.isnan(series.target[0]))
+    begins, ends = int(observed[0]), int(observed[-1]) + 1
+    target = series.target[0, begins:ends]
     past = _columns([series.past_covariates[name] for name in names], series.length)
     future = _columns([series.future_covariates[name] for name in names], task.horizon)
     both = interpolate(np.concatenate([past, future]).T).T  # [T + H, K]
-    choice = choose(options, len(target), usual_seasons(series), len(names))
-    if len(target) == 1:
-        note = "one observed step tells nothing of the spread; all quantiles equal it"
-        choice = replace(choice, warnings=(*choice.warnings, note))
     job = Job(
         target=target,
-        past=both[begins : series.length],
-        future=both[series.length :],
-        choice=choice,
+        gap=series.length - ends,
+        past=both[begins:ends],
+        future=both[ends:],
+        names=tuple(names),
+        choice=choose(options, len(target), usual_seasons(series), len(names)),
         levels=task.quantile_levels,
+        native=task.intervals == "native",
     )
-    return job, warnings
+    return job, (*warnings, *_invented(series.length - begins, len(observed)))
+
+
+def _invented(steps: int, observed: int) -> tuple[str, ...]:
+    """Warn where much of a history had to be filled in."""
+    missing = steps - observed
+    if missing <= _MOST_INVENTED * steps:
+        return ()
+    share = round(100 * missing / steps)
+    return (f"{missing} of {steps} past values ({share} %) are missing and were filled in",)
 
 
 def _columns(covariates: Sequence[FloatArray], steps: int) -> FloatArray:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from forecast.core.types import ForecastTask, Series
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.lora import LoraMixin
 from forecast.models.base.tensor_files import loaded
@@ -64,7 +65,7 @@ class TideModel(DistributedMixin, LoraMixin, DirectModel):
             self.static.check(series)
 
     def _known(self, series: Series) -> Series:
-        return self.static.as_rows(series, super()._known(series))
+        return self.static.as_rows(series, series)
 
     def _new_network(self) -> TideNetwork:
         names, known = list(self.features.covariates), self.features.known_ahead
@@ -80,10 +81,12 @@ class TideModel(DistributedMixin, LoraMixin, DirectModel):
     def _save_model_weights(self, path: Path) -> None:
         save_file(self.network.state_dict(), path / WEIGHTS_FILE)
         self.features.write(path)
+        self._save_calibration(path)
         self.static.write(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self.features = self.features.read(path)
+        self.calibration_ = ConformalCalibration.load(path)
         self.static = self.static.read(path)
         network = loaded(self._new_network(), path / WEIGHTS_FILE, _SHAPING)
         self.model_ = network.to(self.device)

@@ -58,17 +58,18 @@ class TideNetwork(nn.Module):
         self.horizon = config.horizon
         context, width, decoded = config.context_length, config.temporal_width, config.decoder_dim
         inputs = context + len(rows.static)
+        # Over the few numbers of a step, a layer norm would leave nothing but its own bias, and
+        # of a covariate that is alone nothing but its sign.
         if rows.past:
-            self.hist_exog_projection = _block(config, len(rows.past), width)
+            self.hist_exog_projection = _narrow(config, len(rows.past), width)
             inputs += context * width
         if rows.known:
-            self.futr_exog_projection = _block(config, len(rows.known), width)
+            self.futr_exog_projection = _narrow(config, len(rows.known), width)
             inputs += (context + config.horizon) * width
         hidden, layers = config.hidden_dim, config.num_layers
         sizes = [inputs] + [hidden] * layers
         self.dense_encoder = _blocks(config, sizes)
         self.dense_decoder = _blocks(config, [hidden] * layers + [decoded * config.horizon])
-        # Over the few numbers of a step, a layer norm would leave nothing but its own bias.
         self.temporal_decoder = ResidualBlock(
             decoded + (width if rows.known else 0),
             config.temporal_decoder_dim,
@@ -77,6 +78,9 @@ class TideNetwork(nn.Module):
             layer_norm=False,
         )
         self.global_skip = nn.Linear(context, config.horizon * outputs)
+        if rows.known:
+            self.known_skip = nn.Linear(len(rows.known), outputs, bias=False)
+            nn.init.zeros_(self.known_skip.weight)
         # It starts as the linear model that the skip is, and learns what that cannot say.
         for layer in (self.temporal_decoder.lin2, self.temporal_decoder.skip):
             nn.init.zeros_(layer.weight)
@@ -103,8 +107,10 @@ class TideNetwork(nn.Module):
         steps = decoded.view(batch * channels, self.horizon, -1)
         told = [each.repeat_interleave(channels, dim=0) for each in ahead]
         answer = self.temporal_decoder(torch.cat([steps, *told], dim=2))
-        skip = self.global_skip(alone).view(answer.shape)
-        together: torch.Tensor = answer + skip
+        together: torch.Tensor = answer + self.global_skip(alone).view(answer.shape)
+        if self.rows.known:
+            effect = self.known_skip(future_covariates.transpose(1, 2))  # [B, H, O]
+            together = together + effect.repeat_interleave(channels, dim=0)
         return together.view(batch, channels, self.horizon, -1)
 
     def _beside(
@@ -133,6 +139,11 @@ def _block(config: TideConfig, inputs: int, outputs: int) -> ResidualBlock:
         dropout=config.dropout,
         layer_norm=config.layer_norm,
     )
+
+
+def _narrow(config: TideConfig, inputs: int, outputs: int) -> ResidualBlock:
+    hidden = config.hidden_dim
+    return ResidualBlock(inputs, hidden, outputs, dropout=config.dropout, layer_norm=False)
 
 
 def _blocks(config: TideConfig, sizes: list[int]) -> nn.Sequential:

@@ -35,8 +35,8 @@ class TideConfig(DirectConfig):
     batch_size: int = Field(128, ge=1, le=4096)
     learning_rate: float = Field(1e-3, gt=0, le=10)
     learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
-    max_epochs: int | None = Field(6, ge=1, le=100_000)
-    early_stopping: int | None = Field(3, ge=1, le=100_000)
+    max_epochs: int | None = Field(20, ge=1, le=100_000)
+    early_stopping: int | None = Field(5, ge=1, le=100_000)
     known_ahead: tuple[str, ...] = ()
 
 

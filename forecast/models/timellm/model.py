@@ -12,6 +12,7 @@ from torch import nn
 
 from forecast.core.errors import ModelNotReady
 from forecast.core.types import Series
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.tensor_files import loaded
 from forecast.models.base.torch_direct import DirectModel
 from forecast.models.timellm.language import LanguageModel, load_language_model
@@ -84,6 +85,7 @@ class TimeLlmModel(DirectModel):
     def _save_model_weights(self, path: Path) -> None:
         save_file(self.network.reprogramming.state_dict(), path / WEIGHTS_FILE)
         self.features.write(path)
+        self._save_calibration(path)
         self._language().write(path / LANGUAGE_FOLDER)
 
     def _load_model_weights(self, path: Path) -> None:
@@ -94,6 +96,7 @@ class TimeLlmModel(DirectModel):
         if not is_ours:
             return
         self.features = self.features.read(path)
+        self.calibration_ = ConformalCalibration.load(path)
         trained = Reprogramming(self.config, self.language, self._outputs)
         trained = loaded(trained, path / WEIGHTS_FILE, _SHAPING)
         network = TimeLlmNetwork(self.config, self.language, self._outputs, trained)

@@ -20,7 +20,9 @@ from forecast.models.base.regression import (
     check_regression,
     forecast_with_covariates,
     observed_part,
+    standardised_decode,
 )
+from forecast.models.base.scaling import spread_warnings
 from forecast.models.base.timesfm_training import TunedTimesFM
 from forecast.models.base.windows import Windows
 from forecast.models.spec import Capabilities
@@ -63,7 +65,8 @@ class TimesFM20Model(TunedTimesFM):
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         options = _options(task)
         observed = [observed_part(series) for series in batch]
-        decode = partial(self._decode, task.horizon, [_class(series, options) for series in batch])
+        classes = [_class(series, options) for series in batch]
+        decode = partial(standardised_decode, partial(self._decode, task.horizon, classes))
         heads = forecast_with_covariates(observed, task.horizon, options, decode)
         return [
             self._answer(series, each, options) for series, each in zip(batch, heads, strict=True)
@@ -77,6 +80,7 @@ class TimesFM20Model(TunedTimesFM):
             mean=heads[None, :, MEAN],
             quantiles=heads.T[None, 1:],
             quantile_levels=tuple(self.network.config.quantiles),
+            warnings=spread_warnings(series),
         )
 
     def _decode(

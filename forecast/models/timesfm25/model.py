@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from timesfm import ForecastConfig
@@ -19,7 +20,9 @@ from forecast.models.base.regression import (
     check_regression,
     forecast_with_covariates,
     observed_part,
+    standardised_decode,
 )
+from forecast.models.base.scaling import spread_warnings
 from forecast.models.base.timesfm_training import TunedTimesFM
 from forecast.models.base.torch_training import Batch
 from forecast.models.timesfm25.layout import read_tensors, to_native
@@ -64,16 +67,32 @@ class TimesFM25Model(TunedTimesFM):
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         options = _options(task)
         observed = [observed_part(series.last(self._steps(task))) for series in batch]
-        decode = partial(self._decode, task.horizon, options)
+        decode = partial(self._decode_above_zero, task.horizon, options)
         heads = forecast_with_covariates(observed, task.horizon, options, decode)
         return [
             Forecast(
                 mean=each[None, :, 0],
                 quantiles=each.T[None, 1:],
                 quantile_levels=DECILES,
-                warnings=_head_warnings(task.horizon, options),
+                warnings=_head_warnings(task.horizon, options) + spread_warnings(series),
             )
-            for each in heads
+            for series, each in zip(batch, heads, strict=True)
+        ]
+
+    def _decode_above_zero(
+        self, horizon: int, options: TimesFM25Options, targets: Sequence[FloatArray], backcast: bool
+    ) -> list[Decoded]:
+        """Forecast targets [T]; where one is never below zero, neither is its forecast, if asked.
+
+        The package looks at what it is given, and that is standardised here.
+        """
+        decode = partial(self._decode, horizon, options)
+        answers = standardised_decode(decode, targets, backcast)
+        return [
+            answer._replace(heads=np.maximum(answer.heads, 0))
+            if options.infer_is_positive and target.min() >= 0
+            else answer
+            for answer, target in zip(answers, targets, strict=True)
         ]
 
     def _decode(
@@ -151,7 +170,7 @@ def _compiled_for(
         normalize_inputs=True,
         use_continuous_quantile_head=_uses_head(horizon, options),
         force_flip_invariance=options.force_flip_invariance,
-        infer_is_positive=options.infer_is_positive,
+        infer_is_positive=False,  # of standardised targets it would say nothing
         fix_quantile_crossing=True,
         return_backcast=backcast,
     )

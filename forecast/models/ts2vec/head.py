@@ -7,16 +7,16 @@ import numpy.typing as npt
 import torch
 
 from forecast.core.types import FloatArray
-from forecast.models.base.calibration import LearnedErrors, scale_of
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.missing import interpolate
 from forecast.models.base.torch_training import Batch
-from forecast.models.base.windows import Windows
+from forecast.models.base.windows import WindowBatch, Windows
 from forecast.models.ts2vec.forecaster import Forecaster, level_of
 from forecast.models.ts2vec.ridge import Ridge, choose_alphas
 
 _MOST_WINDOWS = 20_000
-_MOST_ERRORS = 2000
 _BATCH = 64
+_FAR = 100.0  # levels of a window that its future may be away
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,9 +31,14 @@ class Examples:
 
     @classmethod
     def of(cls, network: Forecaster, windows: Windows, device: torch.device) -> "Examples":
-        """Encode windows; of more than 20 000, so many that are evenly spread."""
+        """Encode windows; of more than 20 000, so many that are evenly spread.
+
+        One that hardly moves before a jump would outweigh all others, and is left out.
+        """
         made = [_encode(network, windows, some, device) for some in _spread(len(windows))]
-        return cls(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
+        found, futures = (np.concatenate(parts) for parts in zip(*made, strict=True))
+        near = np.abs(futures).max(axis=1) <= _FAR
+        return cls(found[near], futures[near]) if near.any() else cls(found, futures)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,26 +70,19 @@ def solve_again(network: Forecaster, learn: Examples, alphas: FloatArray) -> Non
     _set(network, *Ridge.of(learn.representations, learn.futures).solve(alphas))
 
 
-@torch.no_grad()
-def errors_of(network: Forecaster, windows: Windows, device: torch.device) -> LearnedErrors:
+def calibration_of(
+    network: Forecaster, windows: Windows, device: torch.device
+) -> ConformalCalibration:
     """Learn how far off the head is at each step, relative to the spread of the context."""
-    actual, points, scales = [], [], []
-    for some in _spread(len(windows), _MOST_ERRORS):
-        batch = Batch.of(windows.take(some), device)
+
+    @torch.no_grad()
+    def forecast(windows: WindowBatch) -> FloatArray:
+        batch = Batch.of(windows, device)
         made = network.forecast(batch.past, batch.past_observed, batch.past_covariates)
-        past = batch.past.masked_fill(~batch.past_observed, torch.nan)
-        unknown = ~batch.future_observed
-        actual.append(batch.future.masked_fill(unknown, torch.nan).cpu().double().numpy())
-        points.append(made.cpu().double().numpy())
-        scales.append(spread_of(past.cpu().double().numpy()))
-    parts = (np.concatenate(each) for each in (actual, points, scales))
-    return LearnedErrors.of(*parts, per_channel=True)
+        points: FloatArray = made[:, :, None].cpu().double().numpy()
+        return points
 
-
-def spread_of(past: FloatArray) -> FloatArray:
-    """Measure how much contexts move, [..., T] → [...]; one that does not counts as 1."""
-    scale = scale_of(past)
-    return np.where(scale > 0, scale, 1.0)
+    return ConformalCalibration.from_windows(windows, forecast, _BATCH, per_channel=True)
 
 
 def _set(network: Forecaster, weight: FloatArray, bias: FloatArray) -> None:

@@ -11,10 +11,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from forecast.core.errors import BadData
-from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.calibration import COVERAGES, LearnedErrors
+from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
+from forecast.models.base.calibration import scale_of
 from forecast.models.base.config import TrainingMode
-from forecast.models.base.features import Features
+from forecast.models.base.conformal import ConformalCalibration
+from forecast.models.base.features import Features, Scale
+from forecast.models.base.scaling import Scaling
 from forecast.models.base.tensor_files import loaded
 from forecast.models.base.torch_model import TorchModel
 from forecast.models.base.torch_training import Batch
@@ -24,7 +26,7 @@ from forecast.models.spec import Capabilities
 from forecast.models.ts2vec.averaging import Averaging
 from forecast.models.ts2vec.contrast import Crops, cropped, hierarchical_contrast
 from forecast.models.ts2vec.forecaster import Forecaster, rows_of
-from forecast.models.ts2vec.head import Examples, errors_of, fit_head, solve_again, spread_of
+from forecast.models.ts2vec.head import Examples, calibration_of, fit_head, solve_again
 from forecast.models.ts2vec.spec import SPEC, Ts2VecConfig
 
 WEIGHTS_FILE = "model.safetensors"
@@ -45,7 +47,6 @@ class Ts2VecModel(TorchModel):
     spec = SPEC
     config: Ts2VecConfig
     features = Features()
-    errors: LearnedErrors
     averaging: Averaging
 
     @property
@@ -79,16 +80,33 @@ class Ts2VecModel(TorchModel):
 
     def _forecast(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         network = self.network
-        found = self.features.contexts(batch, self.config.context_length)
+        scalings = [self._scaling(series) for series in batch]
+        standard = [self._standardised(*pair) for pair in zip(batch, scalings, strict=True)]
+        found = self.features.contexts(standard, self.config.context_length)
         arrays = (found.past, found.observed, found.past_covariates)
         with torch.inference_mode():
             made = network.forecast(*(torch.from_numpy(each).to(self.device) for each in arrays))
         points = made[..., : task.horizon].cpu().double().numpy()
-        spreads = spread_of(np.where(found.observed, found.past.astype(float), np.nan))
+        spreads = scale_of(np.where(found.observed, found.past.astype(float), np.nan))
         return [
-            self.features.restore(self.errors.forecast(point, spread, task.quantile_levels))
-            for point, spread in zip(points, spreads, strict=True)
+            self._restored(self._calibrated(_without_quantiles(point), spread, task), scaling)
+            for point, spread, scaling in zip(points, spreads, scalings, strict=True)
         ]
+
+    def _scaling(self, series: Series) -> Scaling:
+        """Measure a series where windows are read relative to their own level."""
+        shape = (series.num_channels, 1)
+        if self.config.normalize_instances:
+            return Scaling.of(series.target)
+        return Scaling(np.zeros(shape), np.ones(shape))
+
+    def _standardised(self, series: Series, scaling: Scaling) -> Series:
+        return replace(series, target=scaling.apply(series.target))
+
+    def _restored(self, forecast: Forecast, scaling: Scaling) -> Forecast:
+        own = self.features.restore(forecast)
+        mean, quantiles = scaling.restore(own.mean), scaling.restore(own.quantiles)
+        return replace(own, mean=mean, quantiles=quantiles)
 
     # Training
 
@@ -96,7 +114,10 @@ class Ts2VecModel(TorchModel):
         if self._goes_on:
             self.features.check_training(train)
         else:
-            self.features = Features.of(train)
+            measured = Features.of(train)
+            identity = (Scale(),) * measured.num_channels
+            own = {"targets": identity} if self.config.normalize_instances else {}
+            self.features = measured.model_copy(update=own)
 
     @property
     def _goes_on(self) -> bool:
@@ -120,7 +141,7 @@ class Ts2VecModel(TorchModel):
     def _windows(self, series: Sequence[Series], horizon: int = 1) -> Windows:
         """Cut windows; the contrast looks at contexts only, whatever follows them."""
         return Windows(
-            [self.features.apply(one) for one in series],
+            [self.features.apply(self._standardised(one, self._scaling(one))) for one in series],
             context_length=self.config.context_length,
             horizon=horizon,
             stride=self.config.stride,
@@ -161,7 +182,7 @@ class Ts2VecModel(TorchModel):
         held_out = self._windows(choose, horizon)
         known = Examples.of(self.network, self._windows(learn, horizon), device)
         fit = fit_head(self.network, known, Examples.of(self.network, held_out, device))
-        self.errors = errors_of(self.network, held_out, device)
+        self.calibration_ = calibration_of(self.network, held_out, device)
         if not validation:
             everything = Examples.of(self.network, self._windows(train, horizon), device)
             solve_again(self.network, everything, fit.alphas)
@@ -172,14 +193,13 @@ class Ts2VecModel(TorchModel):
     def _save_model_weights(self, path: Path) -> None:
         save_file(self.network.state_dict(), path / WEIGHTS_FILE)
         self.features.write(path)
-        self.errors.save(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self.features = Features.read(path)
-        errors = LearnedErrors.load(path)
-        if errors is None:
+        self.calibration_ = ConformalCalibration.load(path)
+        if self.calibration_ is None:
             raise BadData("the weights hold no calibration.json; save them anew")
-        self.errors = errors
         self.model_ = loaded(self._new_network(), path / WEIGHTS_FILE, _SHAPING).to(self.device)
 
     @classmethod
@@ -189,9 +209,12 @@ class Ts2VecModel(TorchModel):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model.model_ = model._new_network().eval()
-        steps = np.sqrt(np.arange(1, 31) / 30)
-        model.errors = LearnedErrors(np.array(COVERAGES)[None, :, None] * steps)  # [1, K, H]
+        model.calibration_ = ConformalCalibration.made_up(30)
         return model
+
+
+def _without_quantiles(mean: FloatArray) -> Forecast:
+    return Forecast(mean, np.empty((len(mean), 0, mean.shape[1])), ())
 
 
 def _split(series: Sequence[Series], config: Ts2VecConfig) -> tuple[list[Series], list[Series]]:

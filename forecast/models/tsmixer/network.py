@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from forecast.core.errors import BadData
+from forecast.models.base.torch_direct import Level
 
 NETWORK_FILE, WEIGHTS_FILE = "network.json", "model.safetensors"
-_LEAST_VARIANCE = 1e-5
+_LEAST_GAIN = 1e-10  # as the authors do: it might reach 0
 
 
 class Architecture(BaseModel):
@@ -53,11 +54,12 @@ class TSMixerNetwork(nn.Module):
 
     def forward(self, past: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
         """Forecast contexts without gaps; `observed` tells which steps to standardise by."""
-        level, scale = _standardisation(past, observed)
+        level, scale = Level.of(past, observed)
+        scale = scale.where(scale > 0, 1.0)
         hidden = (past - level) / scale * self.gain + self.offset
         for block in self.blocks:
             hidden = block(hidden)
-        gain = self.gain + _LEAST_VARIANCE**2  # as the authors do: it might reach 0
+        gain = self.gain + _LEAST_GAIN
         answer: torch.Tensor = (self.head(hidden) - self.offset) / gain * scale + level
         return answer
 
@@ -119,17 +121,6 @@ class _Norm(nn.BatchNorm1d):
                 values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         return super().forward(values)
-
-
-def _standardisation(
-    past: torch.Tensor, observed: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Measure mean and standard deviation of what is observed: [B, C, 1] each."""
-    count = observed.sum(dim=-1, keepdim=True).clamp_min(1)
-    level = torch.where(observed, past, 0.0).sum(dim=-1, keepdim=True) / count
-    squares = torch.where(observed, past - level, 0.0).square()
-    variance = squares.sum(dim=-1, keepdim=True) / count
-    return level, (variance + _LEAST_VARIANCE).sqrt()
 
 
 def _initialise(module: nn.Module) -> None:

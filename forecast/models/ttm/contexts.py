@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from forecast.core.types import CovariateArray, FloatArray, Series
 from forecast.models.base.features import Features
-from forecast.models.base.fixed_window import Block, Shape, standardisation
+from forecast.models.base.fixed_window import Block, Shape
+from forecast.models.base.scaling import standardisation
 from forecast.models.base.windows import Windows
 from forecast.models.ttm.network import FREQUENCY_TOKENS
 

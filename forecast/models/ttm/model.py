@@ -8,13 +8,14 @@ from math import ceil
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from torch import nn
 
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import rounded_up
-from forecast.models.base.calibration import LearnedErrors
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.features import FEATURES_FILE, Features
 from forecast.models.base.fixed_window import Block, FixedWindowModel, Shape
 from forecast.models.base.model import options_of
@@ -61,7 +62,7 @@ class TTMModel(FixedWindowModel):
         )
 
     def _tries_the_past(self) -> bool:
-        return not self._has_quantiles() and self.errors_ is None
+        return not self._has_quantiles() and self.calibration_ is None
 
     def _has_quantiles(self) -> bool:
         return self.model_ is not None and bool(self._levels())
@@ -107,14 +108,11 @@ class TTMModel(FixedWindowModel):
         call = partial(self._run, self.network)
         answer = unroll(call, rows, shape.block, torch.device(self.device))
         mean, quantiles = contexts.restored(answer, task.horizon)
-        if quantiles is None:
-            return [
-                self._with_learned_errors(one, scale[:, 0], task.quantile_levels)
-                for one, scale in zip(mean, contexts.scale, strict=True)
-            ]
+        levels = () if quantiles is None else self._levels()
+        around = np.empty((*mean.shape[:2], 0, task.horizon)) if quantiles is None else quantiles
         return [
-            Forecast(one, around, self._levels())
-            for one, around in zip(mean, quantiles, strict=True)
+            self._calibrated(Forecast(one, own, levels), scale[:, 0], task)
+            for one, own, scale in zip(mean, around, contexts.scale, strict=True)
         ]
 
     def _run(
@@ -137,12 +135,12 @@ class TTMModel(FixedWindowModel):
         on_progress: OnProgress,
         checkpoints: Path | None,
     ) -> TrainingResult:
-        before = self.model_, self.features_, self.errors_per_channel
+        before = self.model_, self.features_, self.calibrates_per_channel
         try:
             newest = [self._newest(one) for one in train]
             return super()._fit(newest, validation, on_progress, checkpoints)
         except BaseException:  # what is loaded goes on as it was
-            self.model_, self.features_, self.errors_per_channel = before
+            self.model_, self.features_, self.calibrates_per_channel = before
             raise
 
     def _newest(self, series: Series) -> Series:
@@ -159,7 +157,7 @@ class TTMModel(FixedWindowModel):
         elif train[0].past_covariates or self.config.known_ahead or self.config.mix_channels:
             self.features_ = Features.of(train, self.config.known_ahead)
             self._train_new_modules_whole()
-        self.errors_per_channel = self._mixes()
+        self.calibrates_per_channel = self._mixes()
 
     def _shared_token(self, train: Sequence[Series]) -> int:
         tokens = {frequency_token(one) for one in train}
@@ -203,11 +201,19 @@ class TTMModel(FixedWindowModel):
         answer = self._reading().run(network, batch)
         return loss_of(answer, batch, self._levels(), self.network.config.loss)
 
+    def _native_levels(self) -> tuple[float, ...]:
+        return self._levels()
+
     @torch.inference_mode()
-    def _point_of_windows(self, windows: WindowBatch) -> FloatArray:
-        batch = Batch.of(windows, torch.device(self.device))
-        mean: FloatArray = self._reading().run(self.network, batch).mean.cpu().numpy()
-        return mean
+    def _forecast_windows(
+        self,
+        windows: WindowBatch,
+        levels: Sequence[float] = (),  # noqa: ARG002 -- it has its own
+    ) -> FloatArray:
+        block = self._reading().run(self.network, Batch.of(windows, torch.device(self.device)))
+        made = block.mean[:, :, None] if block.quantiles is None else block.quantiles
+        answer: FloatArray = made.cpu().numpy()
+        return answer
 
     # Weights
 
@@ -215,15 +221,14 @@ class TTMModel(FixedWindowModel):
         self.network.save_pretrained(path)
         if self.features_ is not None:
             self.features_.write(path)
-        if self.errors_ is not None:
-            self.errors_.save(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         network = load_network(path, torch.device(self.device))
         features = Features.read(path) if (path / FEATURES_FILE).exists() else None
         _check_features(network.config.prediction_channel_indices, features)
         self.model_, self.features_ = network, features
-        self.errors_ = LearnedErrors.load(path)
+        self.calibration_ = ConformalCalibration.load(path)
 
     @classmethod
     def tiny(cls, variant: str = "r2") -> Self:

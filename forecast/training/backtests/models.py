@@ -17,18 +17,20 @@ from forecast.core.errors import (
     ModelNotReady,
     VersionNotFound,
 )
+from forecast.core.lookahead import Provenance, may_forecast
 from forecast.core.times import to_utc, year_of
 from forecast.core.types import Series
 from forecast.jobs.context import JobContext
 from forecast.jobs.plans import BacktestPlan
 from forecast.models.spec import ModelSpec
+from forecast.serving.provenance import provenance_of
 from forecast.store.checkpoint import digest
 from forecast.store.sources import ResolvedSource
 from forecast.store.versions import Version
 from forecast.training.backtests.windows import Window
-from forecast.training.fit_requests import FitRequest, seen_by
+from forecast.training.fit_requests import FitRequest
 from forecast.training.fits import Fits
-from forecast.training.past_models import Fetches, check_cutoff, model_for_year
+from forecast.training.past_models import Fetches, model_for_year
 from forecast.training.requests.checks import starting_weights
 
 _STORED = "store:"
@@ -133,17 +135,15 @@ def _fixed(backtest: Backtest) -> Chosen:
                 f"{spec.name} has no version in the store to forecast with; train one, name a"
                 " source, or send refit: every_n"
             )
-        return Chosen() if spec.is_ready_at_once else Chosen(warnings=(_unknown(spec.name),))
+        provenance = provenance_of(spec, None)
+        return _checked(backtest, Chosen(), provenance, backtest.windows[0])
     found = backtest.fits.sources.resolve(source, model_id=spec.model_id)
     if found.source.startswith(_STORED):
         version = backtest.fits.store.model(spec.model_id).get(found.source.removeprefix(_STORED))
-        return _checked(backtest, _chosen(version), backtest.windows[0])
-    chosen = Chosen(source=found.source, sha256=found.sha256, cutoff=seen_by(found))
-    if spec.has_packaged_weights and found.source == spec.weights:
-        return chosen  # trained on synthetic series: they have seen no past of anybody
-    if chosen.cutoff is None:
-        return chosen.with_warning(_unknown(found.source))
-    return _checked(backtest, chosen, backtest.windows[0])
+        return _checked_version(backtest, version, backtest.windows[0])
+    provenance = provenance_of(spec, found)
+    chosen = Chosen(source=found.source, sha256=found.sha256, cutoff=provenance.seen_until)
+    return _checked(backtest, chosen, provenance, backtest.windows[0])
 
 
 def _current(backtest: Backtest) -> str | None:
@@ -153,39 +153,26 @@ def _current(backtest: Backtest) -> str | None:
         return None
 
 
-def _unknown(name: str) -> str:
-    return f"it is not known what {name} was trained on; it may have seen what it forecasts here"
-
-
-def _chosen(version: Version) -> Chosen:
-    start = version.metadata.source
+def _checked_version(backtest: Backtest, version: Version, first: Window) -> Chosen:
     chosen = Chosen(
         source=version.source,
         version=version.name,
         cutoff=version.cutoff,
         sha256=version.sha256,
     )
-    if start is None or start.startswith(_STORED):
-        return chosen
-    return chosen.with_warning(
-        f"{version.name} was trained on nothing after its cutoff, but from {start}, which may have"
-        " seen what it forecasts here"
-    )
+    return _checked(backtest, chosen, version.metadata.provenance, first)
 
 
-def _checked(backtest: Backtest, chosen: Chosen, first: Window) -> Chosen:
-    """Refuse what has seen the first step forecast, or warn of it where not `strict`."""
+def _checked(backtest: Backtest, chosen: Chosen, seen: Provenance, first: Window) -> Chosen:
+    """Refuse what has seen what is forecast, or may have; warn of it where not `strict`."""
     name = chosen.version or chosen.source or backtest.spec.name
-    try:
-        check_cutoff(name, chosen.cutoff, first.first)
-    except LooksAhead as error:
-        if backtest.plan.strict:
-            raise LooksAhead(
-                f"{error}; send refit: yearly or every_n, name an older version, or send strict:"
-                " false"
-            ) from error
-        return chosen.with_warning(error.detail)
-    return chosen
+    verdict = may_forecast(seen, first.known, name=name, strict=backtest.plan.strict)
+    if not verdict.allowed:
+        raise LooksAhead(
+            f"{verdict.warnings[0]}; send refit: yearly or every_n, name an older version, or send"
+            " strict: false"
+        )
+    return chosen.with_warning(*verdict.warnings)
 
 
 # With `refit: yearly`
@@ -205,7 +192,8 @@ def _snapshot(backtest: Backtest, windows: tuple[Window, ...]) -> Chosen:
             f"the store holds no snapshot of {model_id} from before {year}; train snapshots, or"
             f" send refit: every_n{said}"
         )
-    return _checked(backtest, _chosen(choice.version).with_warning(*choice.warnings), windows[0])
+    chosen = _checked_version(backtest, choice.version, windows[0])
+    return chosen.with_warning(*choice.warnings)
 
 
 # With `refit: every_n`
@@ -229,6 +217,7 @@ def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
         cutoff=known,
         validation=plan.validation,
         source=starting_weights(plan.source, spec.config(**plan.config), spec),
+        strict=plan.strict,
         data_reference=plan.data_reference,
         number=number,
         windows=of,

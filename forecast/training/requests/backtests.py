@@ -5,6 +5,7 @@ from typing import Any
 
 from forecast.core.errors import InvalidRequest
 from forecast.data.inputs import check_series_count
+from forecast.data.leakage import leaking
 from forecast.data.tasks import DEFAULT_LEVELS, checked_levels
 from forecast.data.validation import validated
 from forecast.jobs.plans import BacktestPlan
@@ -143,7 +144,7 @@ def _finished(
     if plan.refit == "every_n":
         _check_first_fit(plan, spec, windows[0])
     changes = {
-        "warnings": data.warnings,
+        "warnings": (*data.warnings, *leaking(data.series)),
         "data_reference": plan.data_reference or data.reference,
     }
     return ReadRequest(plan.model_copy(update=changes), data.series, upload)

@@ -5,7 +5,8 @@ from datetime import date
 
 import numpy as np
 
-from forecast.core.errors import InvalidRequest, LicenseNotAccepted, NotTrainable
+from forecast.core.errors import InvalidRequest, LicenseNotAccepted, LooksAhead, NotTrainable
+from forecast.core.lookahead import Provenance, may_forecast
 from forecast.core.times import day_end
 from forecast.core.types import Series
 from forecast.jobs.plans import Snapshots, TrainingPlan, Validation
@@ -69,6 +70,27 @@ def check_source(source: str) -> None:
         parse(source)
     except InvalidRequest as error:
         raise InvalidRequest.field("/source", error.detail) from error
+
+
+def check_start(plan: TrainingPlan, spec: ModelSpec, years: Sequence[int]) -> tuple[str, ...]:
+    """Refuse, or warn of, public weights to start from that a cutoff of the plan does not allow.
+
+    What only shows once weights are here, such as the provenance of a version, is judged then.
+
+    Raises:
+        LooksAhead: they may have seen what comes after the earliest cutoff.
+    """
+    days = [date(year, 12, 31) for year in years] + ([plan.cutoff] if plan.cutoff else [])
+    if plan.source is None or not plan.source.startswith("hf:") or not days:
+        return ()
+    seen = Provenance(roots=(spec.root_of(plan.source),))
+    verdict = may_forecast(seen, day_end(min(days)), name="what is trained", strict=plan.strict)
+    if not verdict.allowed:
+        raise LooksAhead.field(
+            "/source",
+            f"{verdict.warnings[0]}; train from scratch, or send strict: false",
+        )
+    return verdict.warnings
 
 
 def check_license(spec: ModelSpec, accepted: Sequence[str], *, by_caller: bool) -> None:

@@ -112,6 +112,8 @@ class DataReader:
         named = NamedFileRequest(
             data_source_url_or_path=source,
             data_definition=data.data_definition,
+            known_future=data.known_future,
+            label=data.label,
             parameters=NamedFileParameters(use_covariates=True),
         )
         frame = read_source(source, self.policy, text_columns_of_roles(named))

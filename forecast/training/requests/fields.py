@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from forecast.data.inline import MAX_HORIZON, SeriesInput
-from forecast.data.named_file import Role
+from forecast.core.labels import Label
+from forecast.data.inline import LABEL_FIELD, MAX_HORIZON, SeriesInput
+from forecast.data.named_file import KNOWN_FUTURE_FIELD, Role
 from forecast.data.tables import Table, TableSchema
 from forecast.data.validation import WireModel
 from forecast.jobs.plans import FIRST_YEARS
@@ -120,6 +121,11 @@ class TrainingFields(CommonFields):
         SnapshotsFields | None,
         BeforeValidator(_switched, json_schema_input_type=bool | SnapshotsFields | None),
     ] = Field(None, description="A model of each past year too; true for all years there are.")
+    strict: bool | None = Field(
+        None,
+        description="Refuse (`looks_ahead`), rather than warn of, weights to start from that have"
+        " seen what comes after a cutoff, or may have; true unless false is sent.",
+    )
     promote: Literal["never", "always", "if_better"] = Field(
         "always", description="Whether the new version becomes `current`."
     )
@@ -147,7 +153,9 @@ class BacktestFields(CommonFields):
         None, max_length=99, description="Levels in (0, 1); by default 0.1, 0.5 and 0.9."
     )
     strict: bool = Field(
-        True, description="Refuse weights that have seen what is to be forecast (`looks_ahead`)."
+        True,
+        description="Refuse (`looks_ahead`), rather than warn of, weights that have seen what is"
+        " to be forecast, or may have.",
     )
     version: str | None = Field(
         None,
@@ -185,6 +193,8 @@ class NamedFileData(WireModel):
     data_definition: dict[str, Role] = Field(
         min_length=1, description="Column → role.", examples=[{"sales": "target"}]
     )
+    known_future: list[str] = KNOWN_FUTURE_FIELD
+    label: Label | None = LABEL_FIELD
 
 
 class LongFileData(WireModel):

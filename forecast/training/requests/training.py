@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from forecast.core.errors import InvalidRequest, UnsupportedFormat
 from forecast.core.types import Series
 from forecast.data.inputs import check_series_count
+from forecast.data.leakage import leaking
 from forecast.data.requests import is_json
 from forecast.data.validation import read_json, validated, validated_options
 from forecast.jobs.plans import Snapshots, TrainingPlan, Validation
@@ -15,6 +16,7 @@ from forecast.models.spec import ModelSpec
 from forecast.training.requests.checks import (
     check_learnable,
     check_license,
+    check_start,
     check_trainable,
     starting_weights,
     training_config,
@@ -135,7 +137,7 @@ class TrainingReader:
         document = body.document() if body.content.strip() else {}
         request = validated(TrainingFields, document)
         snapshots = _snapshots(request, default=Snapshots())
-        asked = self._asked(request, spec, None if skip_snapshots else snapshots)
+        asked = self._asked(request, spec, None if skip_snapshots else snapshots, strict=False)
         if self.default_dataset is None:
             raise InvalidRequest(
                 "this gateway has no default data to learn from: put a dataset at"
@@ -145,7 +147,12 @@ class TrainingReader:
         return asked.finished(self.default_dataset.read(self.data))
 
     def _asked(
-        self, request: TrainingFields, spec: ModelSpec, snapshots: Snapshots | None
+        self,
+        request: TrainingFields,
+        spec: ModelSpec,
+        snapshots: Snapshots | None,
+        *,
+        strict: bool = True,
     ) -> "_Asked":
         sent = _config(request)
         processes = request.distributed.processes if request.distributed else 1
@@ -161,6 +168,7 @@ class TrainingReader:
             validation=validation_of(
                 request.validation, request.validation_horizons, request.validation_share
             ),
+            strict=strict if request.strict is None else request.strict,
             cutoff=request.cutoff,
             snapshots=snapshots,
             promote=request.promote,
@@ -187,7 +195,7 @@ class _Asked:
         self, data: LearningData, upload: LearningUpload | None = None
     ) -> ReadRequest[TrainingPlan]:
         years = self._years(data)
-        warnings = [*data.warnings, *self._warnings(years)]
+        warnings = [*data.warnings, *leaking(data.series), *self._warnings(years)]
         changes = {
             "warnings": tuple(warnings),
             "data_reference": self.plan.data_reference or data.reference,
@@ -211,13 +219,7 @@ class _Asked:
                 f"no past year comes after {plan.snapshots.bootstrap_years} years of data, so there"
                 " is none to train a snapshot of"
             )
-        is_foreign = plan.source is not None and not plan.source.startswith("store:")
-        if is_foreign and (plan.snapshots is not None or plan.cutoff is not None):
-            warnings.append(
-                f"what {plan.source} was trained on is not known; it may have seen data after the"
-                " cutoff"
-            )
-        return warnings
+        return [*warnings, *check_start(plan, self.spec, years)]
 
 
 def validation_of(

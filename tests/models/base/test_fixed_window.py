@@ -145,11 +145,11 @@ def walk(seed: int, steps: int) -> Series:
 
 def test_validation_teaches_how_sure_to_be_and_nothing_else_does():
     model = RepeatModel().fit([walk(0, 300)], [walk(1, 300)])
-    assert model.errors_ is not None
+    assert model.calibration_ is not None
     quantiles = model.predict([walk(2, 60)], ForecastTask(3, (0.1, 0.9)))[0].quantiles[0]
     width = quantiles[1] - quantiles[0]
     assert (np.diff(width) > 0).all(), "errors of a walk grow with the step"
-    assert RepeatModel().fit([walk(0, 300)]).errors_ is None
+    assert RepeatModel().fit([walk(0, 300)]).calibration_ is None
 
 
 def test_errors_learned_cover_what_they_say():
@@ -178,7 +178,7 @@ def test_a_network_without_learned_errors_makes_them_on_the_past_of_the_series()
 
 def test_validation_that_never_changes_teaches_no_errors():
     flat = Series(target=np.ones((1, 60)))
-    assert RepeatModel().fit([walk(0, 300)], [flat]).errors_ is None
+    assert RepeatModel().fit([walk(0, 300)], [flat]).calibration_ is None
 
 
 def test_limits_are_those_of_the_network():

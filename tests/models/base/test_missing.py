@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forecast.core.errors import BadData
-from forecast.models.base.missing import interpolate, trimmed
+from forecast.models.base.missing import interpolate, invented, trimmed
 
 NAN = np.nan
 
@@ -48,3 +48,13 @@ def test_leading_steps_without_any_channel_are_dropped():
     values = np.array([[NAN, NAN, 1.0, NAN], [NAN, 2.0, NAN, NAN]])
     assert trimmed(values).shape == (2, 3)
     assert trimmed(values)[1, 0] == 2.0
+
+
+@pytest.mark.parametrize(("missing", "is_said"), [(2, False), (3, True), (9, True)])
+def test_a_fifth_of_invented_values_is_said(missing, is_said):
+    values = np.arange(12.0)[None]
+    values[0, :2] = NAN  # before the first observed step, nothing is invented
+    values[0, 3 : 3 + missing] = NAN
+    said = invented(values)
+    assert bool(said) == is_said
+    assert not said or f"({missing} of 10)" in said[0]

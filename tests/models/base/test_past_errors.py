@@ -61,9 +61,33 @@ def test_a_constant_has_no_width():
 def test_a_series_too_short_for_the_model_to_be_tried_on_is_judged_by_its_own_steps():
     series = Series(target=np.array([[0.0, 2.0, 0.0, 2.0, 0.0, 2.0, 0.0, 2.0, 0.0, 2.0]]))
     answer = forecast(series, least=10)
-    np.testing.assert_allclose(
-        answer.quantiles[0, 2] - answer.mean[0], 2 * np.sqrt(np.arange(1, 7))
-    )
+    width = answer.quantiles[0, 2] - answer.mean[0]
+    np.testing.assert_allclose(width / width[0], np.sqrt(np.arange(1, 7)))
+    assert 2.0 <= width[0] <= 2.3  # the nine changes are 2 in size; Student's t adds a little
+
+
+@pytest.mark.parametrize("length", [3, 4, 5, 6, 7, 8, 9, 12])
+def test_the_shortest_walks_are_covered_as_promised(length):
+    whole = [walk(length + 6, seed) for seed in range(400)]
+    known = [Series(target=series.target[:, :length]) for series in whole]
+    answers = with_past_errors(known, TASK, last_value)
+    came = np.array([series.target[0, length:] for series in whole])
+    ends = np.array([answer.quantiles[0, [0, 2]] for answer in answers])
+    assert np.mean((ends[:, 0] <= came) & (came <= ends[:, 1])) == pytest.approx(0.8, abs=0.08)
+
+
+def test_missing_values_make_no_interval_narrower():
+    def width(missing: float) -> float:
+        draw = np.random.default_rng(1)
+        widths = []
+        for seed in range(100):
+            series = walk(121, seed)
+            series.target[0, 1:-1][draw.random(119) < missing] = np.nan
+            quantiles = forecast(series).quantiles[0]
+            widths.append(quantiles[2] - quantiles[0])
+        return float(np.mean(widths))
+
+    assert width(0.6) > 0.95 * width(0.0)
 
 
 def test_all_pasts_are_forecast_in_one_call():

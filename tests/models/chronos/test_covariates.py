@@ -6,6 +6,7 @@ from forecast.core.types import Series
 from forecast.models.chronos.covariates import rows
 
 TARGET = np.array([[1.0, 2.0, 4.0, np.nan]])
+STANDARD = (TARGET - np.nanmean(TARGET)) / np.nanstd(TARGET)
 COLOUR = np.array(["red", "blue", "red", "green"])
 
 
@@ -15,14 +16,13 @@ def coloured(target=TARGET, **future) -> Series:
 
 def test_a_category_becomes_the_mean_of_the_target_under_it_drawn_to_the_overall_mean():
     past, _ = rows(coloured(), 2)
-    mean = 7 / 3
-    red, blue, green = (mean + 1 + 4) / 3, (mean + 2) / 2, mean
-    np.testing.assert_allclose(past[1], [red, blue, red, green], rtol=1e-6)
+    red, blue = sum(STANDARD[0, [0, 2]]) / 3, STANDARD[0, 1] / 2  # the overall mean is 0
+    np.testing.assert_allclose(past[1], [red, blue, red, 0], rtol=1e-6, atol=1e-7)
 
 
 def test_a_category_never_seen_becomes_the_overall_mean():
     _, future = rows(coloured(colour=np.array(["purple", "blue", "zinc"])), 3)
-    np.testing.assert_allclose(future[1], [7 / 3, (7 / 3 + 2) / 2, 7 / 3], rtol=1e-6)
+    np.testing.assert_allclose(future[1], [0, STANDARD[0, 1] / 2, 0], rtol=1e-6, atol=1e-7)
 
 
 def test_beside_several_channels_a_category_becomes_its_place_and_a_new_one_unknown():
@@ -38,8 +38,10 @@ def test_channels_come_first_then_what_is_past_only_then_what_is_known():
         past_covariates={"a": np.arange(4.0), "b": np.arange(4.0) + 10},
     )
     past, future = rows(series, 2)
-    np.testing.assert_array_equal(past, [*TARGET, np.arange(4.0) + 10, np.arange(4.0)])
-    np.testing.assert_array_equal(future, [[np.nan] * 2, [np.nan] * 2, [5, 6]])
+    ramp = (np.arange(4.0) - 1.5) / np.arange(4).std()
+    np.testing.assert_allclose(past, [*STANDARD, ramp, ramp], rtol=1e-6)
+    known = (np.array([5, 6]) - 1.5) / np.arange(4).std()
+    np.testing.assert_allclose(future, [[np.nan] * 2, [np.nan] * 2, known], rtol=1e-6)
 
 
 def test_categories_longer_than_any_of_the_past_are_not_cut_to_fit():

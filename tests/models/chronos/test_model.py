@@ -9,7 +9,7 @@ from forecast.core.errors import BackendUnavailable, BadData, InvalidRequest, Mo
 from forecast.core.types import ForecastTask
 from forecast.models.chronos.model import ChronosModel
 from forecast.models.chronos.spec import SPEC, ChronosOptions
-from tests.models.chronos.walks import assert_same, walk
+from tests.models.chronos.walks import assert_same, walk, with_covariates
 
 TASK = ForecastTask(12)
 
@@ -56,6 +56,16 @@ def test_missing_values_before_the_first_observed_one_change_nothing(model):
     )
 
 
+def test_missing_values_at_the_end_are_forecast_over(model):
+    series = walk(40)
+    gap = np.full((1, 5), np.nan)
+    gapped = replace(series, target=np.concatenate([series.target, gap], axis=1))
+    (longer,) = model.predict([series], replace(TASK, horizon=TASK.horizon + 5))
+    other, forecast = model.predict([series, gapped], TASK)
+    assert_same(forecast, longer.after(5))
+    assert_same(other, model.predict([series], TASK)[0])
+
+
 def test_nothing_observed_in_the_steps_used_is_refused(model):
     target = walk(60).target.copy()
     target[:, -10:] = np.nan
@@ -70,19 +80,46 @@ def test_a_constant_series_stays_where_it_is(models):
         np.testing.assert_allclose(models[kind].predict([series], TASK)[0].mean, 3.0, rtol=1e-3)
 
 
-def test_a_value_that_float32_cannot_scale_is_refused_before_it_reaches_its_neighbours(model):
-    huge = replace(walk(50), target=walk(50).target * 1e30)
-    with pytest.raises(BadData, match=r"beyond ±1e\+18"):
-        model.check(huge, TASK)
+UNITS = [(1e-9, 0.0), (1e-9, 1e-3), (4.5e7, 0.0), (1e30, 0.0), (1.0, 1.7e9), (1.0, -1e12)]
 
 
-def test_values_are_forecast_in_their_own_units(models):
-    for kind in ("bolt", "chronos2"):
-        one, other = (
-            models[kind].predict([replace(walk(50), target=walk(50).target * unit)], TASK)[0]
-            for unit in (1.0, 1e6)
-        )
-        np.testing.assert_allclose(one.mean * 1e6, other.mean, rtol=1e-4)
+@pytest.mark.parametrize(("unit", "level"), UNITS)
+def test_a_forecast_moves_and_stretches_with_its_series(models, unit, level):
+    near = with_covariates(walk(50), TASK.horizon)
+    far = replace(
+        near,
+        target=near.target * unit + level,
+        past_covariates=near.past_covariates | {"wind": near.past_covariates["wind"] * unit},
+    )
+    for kind, one, other in [
+        ("bolt", walk(50), replace(far, past_covariates={}, future_covariates={})),
+        ("chronos2", near, far),
+    ]:
+        expected, told = (models[kind].predict([series], TASK)[0] for series in (one, other))
+        np.testing.assert_allclose((told.mean - level) / unit, expected.mean, atol=1e-3)
+        np.testing.assert_allclose((told.quantiles - level) / unit, expected.quantiles, atol=1e-3)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-30, 4.5e7])
+def test_sampled_paths_stretch_with_their_series(t5, unit):
+    one, other = (
+        t5.predict([replace(walk(50), target=walk(50).target * scale)], TASK)[0]
+        for scale in (1.0, unit)
+    )
+    np.testing.assert_allclose(other.quantiles / unit, one.quantiles, rtol=1e-5)
+
+
+def test_steps_finer_than_a_token_are_sampled_around_their_mean(t5):
+    counter = replace(walk(50), target=1.7e9 + walk(50).target)
+    centred = replace(walk(50), target=walk(50).target - walk(50).target.mean())
+    far, near = (t5.predict([series], TASK)[0] for series in (counter, centred))
+    expected = near.quantiles + counter.target.mean()
+    np.testing.assert_allclose(far.quantiles, expected, atol=1e-3)
+
+
+def test_a_value_that_cannot_be_scaled_is_refused_before_it_reaches_its_neighbours(model):
+    with pytest.raises(BadData, match=r"beyond ±1e\+150"):
+        model.check(replace(walk(50), target=walk(50).target * 1e150), TASK)
 
 
 def test_the_input_is_left_untouched(model):
@@ -91,11 +128,6 @@ def test_the_input_is_left_untouched(model):
     series.target.setflags(write=False)
     model.predict([series], TASK)
     np.testing.assert_array_equal(series.target, before)
-
-
-def test_it_answers_in_the_precision_of_its_weights(model):
-    forecast = model.predict([walk(60)], replace(TASK, quantile_levels=(0.15, 0.5)))[0]
-    assert forecast.mean.dtype == forecast.quantiles.dtype == np.float32
 
 
 def test_a_horizon_beyond_the_limit_is_refused_with_the_limit(model):

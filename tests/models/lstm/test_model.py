@@ -69,6 +69,7 @@ def test_saved_and_loaded_it_forecasts_the_same_from_safetensors_and_json(traine
     files = {file.name for file in (tmp_path / "saved").rglob("*") if file.is_file()}
     assert files == {
         "config.json", "training_metadata.json", "model.safetensors", "features.json",
+        "calibration.json",
     }  # fmt: skip
     loaded = LstmModel.load_model(tmp_path / "saved")
     (one,), (other,) = (each.predict([whole], TASK) for each in (model, loaded))
@@ -86,12 +87,13 @@ def test_the_scale_of_a_covariate_is_of_the_training_series_alone(small, tmp_pat
     assert document["covariates"] == {"price": {"center": 49.5, "scale": np.arange(100.0).std()}}
 
 
-def test_a_series_that_is_moved_and_stretched_gets_such_a_forecast(trained):
+@pytest.mark.parametrize(("level", "unit"), [(0, 1e-9), (5000, 40), (4.5e7, 1), (1.7e9, 1)])
+def test_a_series_that_is_moved_and_stretched_gets_such_a_forecast(trained, level, unit):
     model, whole = trained
-    moved = replace(whole, target=5000 + 40 * whole.target)
+    moved = replace(whole, target=level + unit * whole.target)
     (one,), (other,) = (model.predict([series], TASK) for series in (whole, moved))
-    np.testing.assert_allclose(other.mean, 5000 + 40 * one.mean, atol=1e-2)
-    np.testing.assert_allclose(other.quantiles, 5000 + 40 * one.quantiles, atol=1e-2)
+    np.testing.assert_allclose((other.mean - level) / unit, one.mean, atol=1e-3)
+    np.testing.assert_allclose((other.quantiles - level) / unit, one.quantiles, atol=1e-3)
 
 
 def with_promo(steps=400, ahead=0):

@@ -124,6 +124,8 @@ def test_moirai_2_fills_gaps_as_the_library_does(moirai2, series_of):
 
 def test_moirai_2_reads_channels_and_covariates_as_the_library_does(moirai2, series_of):
     series = with_covariates(series_of(channels=2))
+    visits = {"visits": series.past_covariates["visits"]}
+    series = replace(series, past_covariates=visits, future_covariates={})
     expected = library_answer(Moirai2Forecast, moirai2, series, HORIZON)  # [Q, H, C]
     (forecast,) = moirai2.predict([series], ForecastTask(HORIZON, DECILES))
     expected = np.sort(expected.transpose(2, 0, 1), axis=1)
@@ -180,11 +182,26 @@ def test_samples_depend_on_the_seed_and_on_nothing_else(kind, series_of, request
 def test_covariates_count(kind, which, series_of, request):
     model = request.getfixturevalue(kind)
     series = with_covariates(series_of())
+    if not model.capabilities.future_covariates:
+        series = replace(series, future_covariates={})
     task = ForecastTask(HORIZON, (0.5,), num_samples=20)
     past = series.past_covariates | {which: series.past_covariates[which] ** 2}
     (one,) = model.predict([series], task)
     (other,) = model.predict([replace(series, past_covariates=past)], task)
     assert np.abs(one.mean - other.mean).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["experts", "moirai2"])
+def test_future_values_without_effect_are_refused_with_what_to_use(kind, series_of, request):
+    model = request.getfixturevalue(kind)
+    assert not model.capabilities.future_covariates
+    assert model.capabilities.past_covariates
+    series = with_covariates(series_of())
+    with pytest.raises(InvalidRequest, match=r"future values of price.*past values only.*chronos"):
+        model.predict([series], ForecastTask(HORIZON))
+    ignoring = ForecastTask(HORIZON, options=MoiraiOptions(ignore_covariates=True))
+    (forecast,) = model.predict([series], ignoring)
+    assert "ignored covariates: price" in forecast.warnings
 
 
 def test_what_is_known_ahead_moves_moirai_1(moirai1, series_of):

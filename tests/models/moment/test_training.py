@@ -91,7 +91,7 @@ def test_trained_weights_are_saved_and_loaded_with_all_that_was_learned(trained,
 
 
 def test_its_quantiles_are_those_of_the_validation_windows(trained):
-    assert trained.errors_ is not None
+    assert trained.calibration_ is not None
     (forecast,) = trained.predict([sine(90)], ForecastTask(HORIZON, (0.1, 0.9)))
     assert (forecast.quantiles[0, 1] > forecast.quantiles[0, 0]).all()
 

@@ -47,7 +47,7 @@ def test_it_forecasts_more_channels_than_it_has_seen(trained):
 def test_a_distribution_is_learned_where_nll_is_asked():
     model = untrained(loss="nll").fit([waves(300)], [waves(100, start=300)])
     assert model.capabilities.quantiles == "native"
-    assert model.errors_ is None
+    assert model.calibration_.kind == "quantiles"
     measured = model.evaluate(TEST, TASK)
     assert measured["mae"] < 0.3
     assert 0.5 < measured["coverage"] <= 1

@@ -11,7 +11,7 @@ from forecast.models.prophet import fitting
 from forecast.models.prophet.model import ProphetModel
 from forecast.models.prophet.spec import ProphetConfig, ProphetOptions
 
-TASK = ForecastTask(6, (0.1, 0.5, 0.9))
+TASK = ForecastTask(6, (0.1, 0.5, 0.9), intervals="native")
 
 
 @pytest.fixture
@@ -100,6 +100,7 @@ def test_another_history_is_fitted_as_ever(load, history, airline, series_of):
 
 def test_several_series_are_kept_each_by_what_it_holds(load, history, series_of):
     with_gaps = series_of(np.where(np.arange(60) % 7 == 3, np.nan, np.arange(60.0)))
+    assert np.isnan(with_gaps.target[0, -1])  # what is missing at the end is no part of a fit
     (before,) = load().predict([with_gaps], TASK)
     fitted = load().fit([history, with_gaps])
     assert len(fitted.fits_) == 2

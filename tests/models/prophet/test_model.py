@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from forecast.core import accuracy
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import ForecastTask
+from forecast.models.prophet import fitting
 from forecast.models.prophet.model import ProphetModel
 from forecast.models.prophet.spec import SPEC, ProphetOptions
 
@@ -25,7 +26,13 @@ LEVELS = (0.1, 0.5, 0.9)
 
 
 def task_of(horizon=7, seed=11, **options) -> ForecastTask:
-    return ForecastTask(horizon, LEVELS, seed=seed, options=ProphetOptions(**options))
+    """Ask for the library's own intervals."""
+    made = ProphetOptions(**options)
+    return ForecastTask(horizon, LEVELS, seed=seed, options=made, intervals="native")
+
+
+def calibrated(horizon=7, **options) -> ForecastTask:
+    return replace(task_of(horizon, **options), intervals="conformal")
 
 
 def direct(values, dates, horizon, seed, prepare=lambda prophet: prophet, **settings):
@@ -114,6 +121,52 @@ def test_a_covariate_known_ahead_is_a_regressor_whatever_its_name(model, series_
     [forecast] = model.predict([series], task_of())
     effect = forecast.mean[0] - (10 + np.array([0, 1, 2, 3, 2, 1, 0]))
     np.testing.assert_allclose(effect, 5 * promo[84:], atol=0.6)
+
+
+@pytest.mark.parametrize(("unit", "level"), [(1e-9, 0.0), (4.5e7, 0.0), (1.0, 1.7e9)])
+def test_a_forecast_moves_and_stretches_with_its_series(model, series_of, unit, level):
+    near, far = series_of(WEEK - 10), series_of((WEEK - 10) * unit + level)
+    [expected], [told] = (model.predict([one], task_of()) for one in (near, far))
+    np.testing.assert_allclose((told.mean - level) / unit, expected.mean, atol=0.1)
+    width = np.ptp(told.quantiles, axis=1) / unit
+    np.testing.assert_allclose(width, np.ptp(expected.quantiles, axis=1), rtol=0.3)
+
+
+def test_limits_that_the_values_are_beyond_are_named(model, series_of):
+    [forecast] = model.predict([series_of(WEEK)], task_of(growth="logistic", cap=11, floor=10.5))
+    assert np.isfinite(forecast.quantiles).all()
+    assert any("cap 11 lies below values" in warning for warning in forecast.warnings)
+    assert any("floor 10.5 lies above values" in warning for warning in forecast.warnings)
+
+
+def test_a_fit_that_never_ends_becomes_a_simpler_one_with_a_warning(model, series_of, monkeypatch):
+    monkeypatch.setattr(model._pool, "map", lambda work, jobs: [work(job) for job in jobs])
+    monkeypatch.setattr(fitting, "_LONGEST_FIT_S", 1e-6)
+    [forecast] = model.predict([series_of(WEEK)], task_of())
+    np.testing.assert_allclose(forecast.mean, WEEK.mean())
+    np.testing.assert_allclose(np.ptp(forecast.quantiles, axis=1), 2.563 * WEEK.std(), rtol=1e-3)
+    assert any("its trend is taken to be flat" in warning for warning in forecast.warnings)
+    assert any("its forecast is the mean" in warning for warning in forecast.warnings)
+
+
+def test_calibrated_quantiles_hold_what_native_ones_miss(model, series_of):
+    walks = np.random.default_rng(2).normal(size=(40, 72)).cumsum(axis=1)
+    batch = [series_of(walk[:60]) for walk in walks]
+    held = {}
+    for task in (task_of(12), calibrated(12)):
+        forecasts = model.predict(batch, task)
+        lows, _, highs = np.stack([one.quantiles[0] for one in forecasts]).swapaxes(0, 1)
+        held[task.intervals] = ((lows <= walks[:, 60:]) & (walks[:, 60:] <= highs)).mean()
+        assert {one.intervals for one in forecasts} == {task.intervals}
+    assert held["native"] < 0.6
+    assert 0.65 < held["conformal"] < 0.95
+
+
+def test_calibration_leaves_the_mean_and_reads_covariates_of_the_past(model, series_of):
+    _, series = regressor_series(series_of)
+    [native], [ours] = (model.predict([series], task) for task in (task_of(), calibrated()))
+    np.testing.assert_array_equal(ours.mean, native.mean)
+    assert np.ptp(ours.quantiles, axis=1).max() < 2  # a promotion unread would move it by 5
 
 
 def test_gaps_in_target_and_covariate_are_no_obstacle(model, series_of):

@@ -5,14 +5,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from statsforecast import models as library
 
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import ForecastTask
-from forecast.models.statistical import fitting
 from forecast.models.statistical.model import StatisticalModel
 from forecast.models.statistical.spec import StatisticalConfig, StatisticalOptions
 
-METHODS = ("auto_ets", "auto_arima", "auto_theta", "auto_ces", "mstl", "seasonal_naive", "naive")
+METHODS = (
+    "auto",
+    "auto_ets",
+    "auto_arima",
+    "auto_theta",
+    "auto_ces",
+    "mstl",
+    "seasonal_naive",
+    "naive",
+)
 LEVELS = (0.1, 0.5, 0.9)
 
 
@@ -32,11 +41,17 @@ def no_fitting(monkeypatch):
         raise AssertionError("it was fitted again")
 
     def forbid():
-        for name in ("AutoETS", "AutoARIMA", "AutoTheta", "AutoCES", "MSTL", "SeasonalNaive"):
-            for call in ("fit", "forecast"):
-                monkeypatch.setattr(getattr(fitting.library, name), call, refuse)
-        for call in ("fit", "forecast"):
-            monkeypatch.setattr(fitting.library.Naive, call, refuse)
+        for name in (
+            "AutoETS",
+            "AutoARIMA",
+            "AutoTheta",
+            "AutoCES",
+            "Theta",
+            "SeasonalNaive",
+            "Naive",
+        ):
+            for call in ("fit", "forecast", "forward"):
+                monkeypatch.setattr(getattr(library, name), call, refuse)
 
     return forbid
 

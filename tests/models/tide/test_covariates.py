@@ -65,9 +65,35 @@ def regional(region: str, size: float, seed: int = 0) -> Series:
     return Series(target=target[None], static_covariates={"region": region, "size": size})
 
 
+def in_own_unit(unit: float, seed: int = 0) -> Series:
+    """A series that a covariate moves by 3, in a unit of its own."""
+    rng = np.random.default_rng(seed)
+    price = rng.normal(size=400 + HORIZON)
+    target = 10 + 3 * price + rng.normal(0, 0.5, len(price))
+    price = unit * (10 + price)
+    return Series(
+        target=target[None, :400],
+        past_covariates={"price": price[:400]},
+        future_covariates={"price": price[400:]},
+    )
+
+
 @pytest.fixture(scope="module")
 def promoted() -> TideModel:
     return TideModel(CONFIG).fit([with_promo()])
+
+
+def test_a_covariate_counts_in_the_unit_that_it_has_in_its_own_series():
+    units = (1e-3, 1.0, 1e6)
+    panel = [in_own_unit(unit, seed) for seed, unit in enumerate(units)]
+    model = TideModel(CONFIG.model_copy(update={"context_length": 36, "max_epochs": 25})).fit(panel)
+    for series, unit in zip(panel, units, strict=True):
+        low, high = (
+            replace(series, future_covariates={"price": unit * np.full(HORIZON, 10 + move)})
+            for move in (-0.5, 0.5)
+        )
+        (one,), (other,) = (model.predict([each], TASK) for each in (low, high))
+        assert (other.mean - one.mean).mean() == pytest.approx(3, abs=0.75)
 
 
 def test_what_is_known_ahead_decides_the_forecast(promoted):

@@ -13,6 +13,7 @@ from forecast.models.tide.spec import TideConfig
 pytest.importorskip("neuralforecast")
 
 CONTEXT, HORIZON, OUTPUTS = 12, 5, 3
+OURS_ALONE = "known_skip.weight"
 CONFIG = TideConfig(
     context_length=CONTEXT,
     horizon=HORIZON,
@@ -54,10 +55,18 @@ def theirs_with(library, ours: TideNetwork, **covariates):
         loss=loss(outputsize_multiplier=OUTPUTS, output_names=["a", "b", "c"]),
         **covariates,
     ).eval()
-    network.temporal_decoder.layernorm = False  # see the test below
-    found = network.load_state_dict(ours.state_dict(), strict=False)
+    narrow = ["temporal_decoder"]  # blocks to few numbers: see the test below
+    narrow += [
+        f"{kind}_exog_projection" for kind in ("hist", "futr") if f"{kind}_exog_list" in covariates
+    ]
+    for name in narrow:
+        getattr(network, name).layernorm = False
+    shared = {name: value for name, value in ours.state_dict().items() if name != OURS_ALONE}
+    found = network.load_state_dict(shared, strict=False)
     assert not found.unexpected_keys
-    assert set(found.missing_keys) == {"temporal_decoder.norm.weight", "temporal_decoder.norm.bias"}
+    assert set(found.missing_keys) == {
+        f"{name}.norm.{part}" for name in narrow for part in ("weight", "bias")
+    }
     return network
 
 
@@ -66,6 +75,8 @@ def drawn(rows: Rows) -> TideNetwork:
     network = TideNetwork(CONFIG, rows, OUTPUTS).eval()
     for weight in network.parameters():  # what starts at zero would compare nothing
         torch.nn.init.normal_(weight, std=0.3)
+    if rows.known:
+        torch.nn.init.zeros_(network.get_parameter(OURS_ALONE))
     return network
 
 

@@ -91,12 +91,37 @@ def test_its_quantiles_cover_what_they_say():
     assert 0.7 < np.mean(inside) < 0.9
 
 
-def test_a_series_moved_and_stretched_gets_its_forecast_moved_and_stretched(trained):
+@pytest.mark.parametrize(("level", "unit"), [(0, 1e-9), (1e6, 1e-2), (4.5e7, 1), (1.7e9, 1)])
+def test_a_series_moved_and_stretched_gets_its_forecast_moved_and_stretched(trained, level, unit):
     known, _ = cut(sine(100))
     plain = trained.predict([known], TASK)[0]
-    moved = trained.predict([replace(known, target=1e6 + 1e-2 * known.target)], TASK)[0]
-    np.testing.assert_allclose(moved.mean, 1e6 + 1e-2 * plain.mean, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(moved.quantiles, 1e6 + 1e-2 * plain.quantiles, rtol=0, atol=1e-4)
+    moved = trained.predict([replace(known, target=level + unit * known.target)], TASK)[0]
+    np.testing.assert_allclose((moved.mean - level) / unit, plain.mean, atol=1e-3)
+    np.testing.assert_allclose((moved.quantiles - level) / unit, plain.quantiles, atol=1e-3)
+
+
+def test_intervals_are_calibrated_on_the_validation_split_unless_the_native_ones_are_asked():
+    """The training series are calmer than what comes after: native intervals are too narrow."""
+    train, validation, test = (
+        sine(600, phase=phase, noise=noise) for phase, noise in ((0.0, 0.5), (1.0, 3.0), (2.0, 3.0))
+    )
+    model = TideModel(SMALL.model_copy(update={"max_epochs": 4})).fit([train], [validation])
+    covered = {
+        intervals: coverage_of(model, test, replace(TASK, intervals=intervals))
+        for intervals in ("native", "conformal")
+    }
+    assert covered["native"] < 0.6
+    assert covered["conformal"] == pytest.approx(0.8, abs=0.06)
+
+
+def coverage_of(model: TideModel, series: Series, task: ForecastTask) -> float:
+    cuts = [replace(series, target=series.target[:, end - 40 : end]) for end in range(40, 600, 3)]
+    known, actual = zip(*map(cut, cuts), strict=True)
+    forecasts = model.predict(known, task)
+    assert {one.intervals for one in forecasts} == {task.intervals}
+    quantiles = np.stack([one.quantiles for one in forecasts])
+    inside = (np.stack(actual) > quantiles[:, :, 0]) & (np.stack(actual) < quantiles[:, :, 2])
+    return float(inside.mean())
 
 
 def test_a_flat_context_has_a_flat_forecast(trained):

@@ -12,6 +12,7 @@ from forecast.models.ts2vec.averaging import Averaging
 from forecast.models.ts2vec.model import Ts2VecModel
 from tests.models.ts2vec.sines import sine
 
+_FIRST, _NEXT = slice(None, 300), slice(276, 400)
 TASK = ForecastTask(horizon=6, quantile_levels=(0.1, 0.5, 0.9))
 
 
@@ -78,19 +79,36 @@ def test_saved_and_loaded_it_forecasts_the_same_from_safetensors_and_json(traine
     assert {"head_mse", "head_mae"} < set(loaded.best_metrics_)
 
 
-def test_the_scales_are_of_the_training_series_alone(trained):
-    model, whole = trained
+def test_the_scales_are_of_the_training_series_alone(small):
+    whole = sine(500)
+    train, validation = (Series(target=whole.target[:, part]) for part in (_FIRST, _NEXT))
+    model = small([train], [validation], normalize_instances=False)
     (scale,) = model.features.targets
     assert scale.center == pytest.approx(whole.target[:, :300].mean())
     assert scale.scale == pytest.approx(whole.target[:, :300].std())
 
 
-def test_a_series_that_is_moved_and_stretched_gets_such_a_forecast(trained):
+def test_series_of_any_unit_are_learned_beside_each_other(small):
+    plain = sine(300)
+    levels, units = (0, 4.5e7, 1.7e9), (1e-9, 1, 1)
+    panel = [
+        replace(plain, target=level + unit * plain.target)
+        for level, unit in zip(levels, units, strict=True)
+    ]
+    model = small(panel, max_steps=20)
+    (alone,) = small([plain], max_steps=20).predict([plain], TASK)
+    for one, level, unit in zip(model.predict(panel, TASK), levels, units, strict=True):
+        error = (one.mean - level) / unit - alone.mean
+        assert np.abs(error).max() < 0.3 * plain.target.std()
+
+
+@pytest.mark.parametrize(("level", "unit"), [(0, 1e-9), (5000, 40), (4.5e7, 1), (1.7e9, 1)])
+def test_a_series_that_is_moved_and_stretched_gets_such_a_forecast(trained, level, unit):
     model, whole = trained
-    moved = replace(whole, target=5000 + 40 * whole.target)
+    moved = replace(whole, target=level + unit * whole.target)
     (one,), (other,) = (model.predict([series], TASK) for series in (whole, moved))
-    np.testing.assert_allclose(other.mean, 5000 + 40 * one.mean, atol=1e-2)
-    np.testing.assert_allclose(other.quantiles, 5000 + 40 * one.quantiles, atol=1e-2)
+    np.testing.assert_allclose((other.mean - level) / unit, one.mean, atol=1e-3)
+    np.testing.assert_allclose((other.quantiles - level) / unit, one.quantiles, atol=1e-3)
 
 
 def test_the_papers_own_protocol_reads_levels_as_they_are(small):

@@ -67,7 +67,7 @@ def test_intervals_learned_from_validation_cover_what_they_promise(folders):
     model = loaded(folders["r2"], max_epochs=10, learning_rate=1e-2)
     noisy = [wave(300, phase=phase, noise=1.0, seed=int(phase)) for phase in range(6)]
     model.fit(noisy[:3], noisy[3:5])
-    assert model.errors_ is not None
+    assert model.calibration_ is not None
     assert model.capabilities.max_context == 32
     measures = [
         model.evaluate([noisy[5].last(48 + shift)], TASK)["coverage"] for shift in range(0, 120, 6)

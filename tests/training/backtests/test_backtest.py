@@ -231,7 +231,7 @@ def test_weights_that_have_seen_what_is_forecast_are_refused_unless_asked_for(wo
     publish(store, "v1.0", datetime(2020, 6, 1, tzinfo=UTC))
     store.model("lstm").aliases.set("current", "v1.0", who="test", why="the only one")
     plan = PLAN.model_copy(update={"refit": "never"})
-    with pytest.raises(WorkFailed, match="2020-06-01.*2020-04-10") as failed:
+    with pytest.raises(WorkFailed, match="2020-06-01.*after 2020-04-03") as failed:
         worker.run(plan, SERIES)
     assert failed.value.error.code == LooksAhead.code
     later = plan.model_copy(update={"windows": 2})  # from October on it has seen nothing
@@ -258,11 +258,14 @@ def test_without_times_nothing_says_what_weights_have_seen(worker, store):
     assert table["mean"].notna().all()
 
 
-def test_weights_from_elsewhere_are_used_with_a_warning(worker, tmp_path):
+def test_weights_from_elsewhere_are_refused_or_used_with_a_warning(worker, tmp_path):
     MODEL_REGISTRY["lstm"].model_class().tiny().save_model(tmp_path / "local" / "theirs")
     changes = {"refit": "never", "source": "local:theirs", "windows": 1}
-    outcome = worker.run(PLAN.model_copy(update=changes), SERIES)
-    assert [warning for warning in outcome.warnings if "not known" in warning]
+    with pytest.raises(WorkFailed, match="comes from local:theirs, which may have seen"):
+        worker.run(PLAN.model_copy(update=changes), SERIES)
+    worker.said.clear()
+    outcome = worker.run(PLAN.model_copy(update=changes | {"strict": False}))
+    assert [warning for warning in outcome.warnings if "comes from local:theirs" in warning]
     (window,) = worker.result()["per_window"]
     assert (window["source"], window["cutoff"]) == ("local:theirs", None)
 

@@ -12,6 +12,7 @@ from forecast.core.errors import (
     Forbidden,
     InvalidRequest,
     LicenseNotAccepted,
+    LooksAhead,
     NotFound,
     NotTrainable,
     UnsupportedFormat,
@@ -107,6 +108,7 @@ def test_columns_of_a_wide_file_bring_covariates_as_far_as_the_family_uses_them(
     asked = {
         "data_source_url_or_path": "wide.csv",
         "data_definition": {"sales": "target", "promo": "dynamic_numerical"},
+        "known_future": ["promo"],
     }
     (series,) = desk.train(**asked).series
     assert series.length == 10
@@ -115,6 +117,9 @@ def test_columns_of_a_wide_file_bring_covariates_as_far_as_the_family_uses_them(
                                                         past_covariates=True))  # fmt: skip
     (series,) = desk.train(spec=past_only, **asked).series
     assert (list(series.past_covariates), list(series.future_covariates)) == (["promo"], [])
+    (series,) = desk.train(**asked | {"known_future": [], "label": "end"}).series
+    assert (list(series.past_covariates), list(series.future_covariates)) == (["promo"], [])
+    assert series.label == "end"
     none = replace(SPEC, capabilities=Capabilities(trainable=True, fine_tunable=True))
     with pytest.raises(InvalidRequest, match="promo"):
         desk.train(spec=none, **asked)
@@ -321,7 +326,12 @@ def test_too_many_years_are_refused_and_none_at_all_is_said(desk):
     assert "no past year" in short.plan.warnings[-1]
 
 
-def test_weights_that_may_have_seen_the_future_are_warned_of(desk):
-    warned = desk.train(inputs=[WEEKLY], snapshots=True).plan.warnings
-    assert "may have seen" in warned[-1]
+def test_weights_that_may_have_seen_the_future_are_refused_or_warned_of(desk):
+    for dated in ({"snapshots": True}, {"cutoff": "2018-12-31"}):
+        with pytest.raises(LooksAhead, match="comes from hf:org/name.*send strict: false") as told:
+            desk.train(inputs=[WEEKLY], **dated)
+        assert pointer_of(told) == "/source"
+        warned = desk.train(inputs=[WEEKLY], strict=False, **dated).plan
+        assert "may have seen" in warned.warnings[-1]
+        assert not warned.strict
     assert not desk.train(inputs=[WEEKLY]).plan.warnings

@@ -1,0 +1,119 @@
+"""Whether weights may forecast from a moment: what they descend from, and until when that saw."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from forecast.core.times import Moment, shown, to_datetime64
+
+
+class Root(BaseModel):
+    """Foreign weights that others descend from, and what is known of their training data.
+
+    Attributes:
+        source: of the weights, such as `hf:someone/weights`.
+        training_data: `synthetic` holds nothing of any past; `dated` ends at `cutoff`.
+        cutoff: of dated training data.
+        published_at: nothing later can have had any part in them; None where not known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    training_data: Literal["synthetic", "dated", "unknown"] = "unknown"
+    cutoff: Moment | None = None
+    published_at: Moment | None = None
+
+
+class Provenance(BaseModel):
+    """What weights have seen, through all generations; of weights that saw nothing, it is empty.
+
+    Attributes:
+        seen_until: the latest moment of any data of ours that had a part in them; None for none.
+        is_dated: whether all of that data had times.
+        roots: every set of foreign weights that they descend from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seen_until: Moment | None = None
+    is_dated: bool = True
+    roots: tuple[Root, ...] = ()
+
+    def followed_by(self, learned: "Provenance") -> "Provenance":
+        """Give the provenance of weights that start from these and learn something more."""
+        seen = [one.seen_until for one in (self, learned) if one.seen_until is not None]
+        return Provenance(
+            seen_until=max(seen, default=None),
+            is_dated=self.is_dated and learned.is_dated,
+            roots=tuple(dict.fromkeys((*self.roots, *learned.roots))),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether weights may forecast from a moment.
+
+    Attributes:
+        warnings: why the forecast may know of what came later.
+    """
+
+    allowed: bool = True
+    warnings: tuple[str, ...] = ()
+
+
+def may_forecast(
+    provenance: Provenance, as_of: np.datetime64 | None, *, name: str, strict: bool
+) -> Verdict:
+    """Judge whether weights may forecast what comes after a moment: the one place that decides.
+
+    They may if all that they saw lies before it: dated data by its end, foreign weights whose
+    training data is not known by the day of their publication, which cannot know the next one.
+    Synthetic data knows no moment.
+
+    Args:
+        as_of: the last moment that the forecast may know of; None where time is not known.
+        name: of the weights, for the warnings.
+        strict: refuse what would else be warned of.
+    """
+    doubts = tuple(_doubts(provenance, as_of, name))
+    return Verdict(allowed=not (strict and doubts), warnings=doubts)
+
+
+def _doubts(provenance: Provenance, as_of: np.datetime64 | None, name: str) -> Iterator[str]:
+    roots = [root for root in provenance.roots if root.training_data != "synthetic"]
+    if as_of is None:
+        if roots or not provenance.is_dated or provenance.seen_until is not None:
+            yield (
+                "the series have no times to compare with what"
+                f" {name} has seen; send start and freq, or timestamps"
+            )
+        return
+    if not provenance.is_dated:
+        yield (
+            f"the cutoff of {name} is not known, so it may have seen what came after {shown(as_of)}"
+        )
+    if provenance.seen_until is not None and to_datetime64(provenance.seen_until) > as_of:
+        seen = shown(to_datetime64(provenance.seen_until))
+        yield f"{name} has seen data until {seen}, after {shown(as_of)}"
+    for root in roots:
+        if (doubt := _doubt_of_root(root, as_of)) is not None:
+            yield f"{name} comes from {root.source}, {doubt}"
+
+
+def _doubt_of_root(root: Root, as_of: np.datetime64) -> str | None:
+    limit = root.cutoff if root.training_data == "dated" else root.published_at
+    if limit is None:
+        return f"which may have seen what came after {shown(as_of)}"
+    moment = to_datetime64(limit)
+    if moment <= as_of:
+        return None
+    if root.training_data == "dated":
+        return f"which has seen data until {shown(moment)}, after {shown(as_of)}"
+    return (
+        f"which was published on {moment.astype('datetime64[D]')} and may have seen what came"
+        f" after {shown(as_of)}"
+    )

@@ -1,0 +1,55 @@
+"""Covariates said to be known ahead that are the target itself, or all but that."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
+
+_MOST_LIKELY_THE_TARGET = 0.999  # of a correlation, step by step
+_FEWEST = 8  # steps that both have; two or three points lie on a line by chance
+_NAMED = 3  # series in a warning
+
+
+def leaking(series: Sequence[Series]) -> tuple[str, ...]:
+    """Warn of each covariate known ahead that correlates with its own step of the target.
+
+    A forecast from it is no better than the knowledge of the answer, which nobody has in time.
+    """
+    found: dict[str, list[str]] = {}
+    for one in series:
+        for name in one.future_covariates:
+            if _is_target(one.past_covariates[name], one.target):
+                found.setdefault(name, []).append(one.item_id)
+    return tuple(_warning(name, item_ids) for name, item_ids in found.items())
+
+
+def _is_target(covariate: CovariateArray, target: FloatArray) -> bool:
+    """Whether a covariate [T] follows a channel of the target [C, T] step by step."""
+    if is_categorical(covariate):
+        return False
+    return any(_follows(covariate, channel) for channel in target)
+
+
+def _follows(covariate: FloatArray, channel: FloatArray) -> bool:
+    known = np.isfinite(covariate) & np.isfinite(channel)
+    if np.count_nonzero(known) < _FEWEST:
+        return False
+    pair = np.stack([covariate[known], channel[known]])
+    around = pair - pair.mean(axis=1, keepdims=True)
+    largest = np.abs(around).max(axis=1, keepdims=True)
+    if not largest.all():
+        return False
+    around /= largest  # so that no square is lost
+    product = around[0] @ around[1]
+    size = np.sqrt((around[0] @ around[0]) * (around[1] @ around[1]))
+    return bool(abs(product) > _MOST_LIKELY_THE_TARGET * size)
+
+
+def _warning(name: str, item_ids: Sequence[str]) -> str:
+    more = f" and {len(item_ids) - _NAMED} more" if len(item_ids) > _NAMED else ""
+    named = ", ".join(map(repr, item_ids[:_NAMED])) + more
+    return (
+        f"covariate {name!r}, said to be known ahead, is all but the target of {named} itself; if"
+        " it is not known before the target is, send it as past only"
+    )

@@ -1,0 +1,204 @@
+"""The default: several methods, weighted by how they did at earlier origins of the series."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecast.core.types import FloatArray
+from forecast.models.base.past_errors import PastErrors, past_errors_of
+from forecast.models.statistical.history import History
+from forecast.models.statistical.methods import CannotFit, Member, fit
+
+SEASONAL = ("seasonal_naive", "mstl", "mstl_theta", "auto_ces")
+PLAIN = ("ets", "theta", "ces")
+ORIGINS = 5
+LONGEST = 2000
+"""Steps of a history that the combination uses, or six of its longest season."""
+
+_POWER = 3  # of the inverse error; on M4 hourly and the sets beside it 2 to 4 are equally good
+_LEAST = 0.01  # a weight below it is none
+_CLEARLY = 0.6  # of the naive's error: so good a seasonal method needs no comparison
+_BETTER = 0.97  # of the best error without a season: what a season must reach to be believed
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Combination:
+    """Weighted methods, and how far off they were together at earlier origins."""
+
+    members: tuple[Member, ...]
+    weights: tuple[float, ...]
+    past: PastErrors
+
+    def forecast(self, horizon: int) -> FloatArray:
+        """Average the point forecasts: [H]."""
+        return self._sum([member.forecast(horizon) for member in self.members])
+
+    def quantiles(self, horizon: int, levels: Sequence[float]) -> FloatArray:
+        """Average the quantiles of the methods' own: [Q, H]."""
+        return self._sum([member.quantiles(horizon, levels) for member in self.members])
+
+    def _sum(self, parts: Sequence[FloatArray]) -> FloatArray:
+        total: FloatArray = np.einsum("m,m...->...", np.array(self.weights), np.array(parts))
+        return total
+
+
+def single(name: str, target: FloatArray, seasons: tuple[int, ...], *, tried: bool) -> Combination:
+    """Fit one method to a series, standardised [T].
+
+    Args:
+        tried: at earlier origins too, to learn how far off it is.
+
+    Raises:
+        CannotFit: the library could not.
+    """
+    trial = Trial(target, seasons, tried=tried)
+    trial.admit(fit(name, trial.history))
+    return trial.weighed((name,))
+
+
+def combine(target: FloatArray, seasons: tuple[int, ...]) -> Combination:
+    """Fit the candidates to a series, standardised [T], and weigh them.
+
+    Each candidate forecasts the series from earlier origins. Its weight goes with the inverse of
+    its mean absolute error there, cubed. The naive is always a candidate. Where the methods that
+    know the season are not clearly better than the naive, those that know none are tried too; if
+    the season does not help by 3 %, it is not used.
+    """
+    target = _recent(target, seasons)
+    trial = Trial(target, seasons)
+    trial.enter(("naive", *(SEASONAL if trial.history.seasons else PLAIN)))
+    if len(trial.history.seasons) > 1:
+        trial.enter(("stl",))
+    names = list(trial.fitted)
+    if trial.history.seasons:
+        scores = trial.scores()
+        best = min(scores[name] for name in names if name != "naive")
+        if best > _CLEARLY:
+            trial.enter(PLAIN)
+            scores = trial.scores()
+            plain = ["naive", *(name for name in PLAIN if name in scores)]
+            if best > _BETTER * min(scores[name] for name in plain):
+                names = plain
+    return trial.weighed(names)
+
+
+def _recent(target: FloatArray, seasons: tuple[int, ...]) -> FloatArray:
+    longest = max(LONGEST, 6 * max(seasons, default=1))
+    recent = target[-longest:]
+    return recent[int((~np.isnan(recent)).argmax()) :]
+
+
+class Trial:
+    """Candidates that forecast one series from its end and from earlier origins."""
+
+    def __init__(self, target: FloatArray, seasons: tuple[int, ...], *, tried: bool = True) -> None:
+        self.target = target
+        self.history = History.until(target, len(target), seasons)
+        self.origins, self.block = origins_of(len(target), self.history.seasons)
+        self.origins = self.origins if tried else ()
+        self.cuts = [History.until(target, origin, seasons) for origin in self.origins]
+        self.fitted: dict[str, Member] = {}
+        self.points: dict[str, FloatArray] = {}  # [K, B], NaN where it could not forecast
+
+    def enter(self, names: Sequence[str]) -> None:
+        """Fit candidates and let them forecast; one that cannot be fitted is none."""
+        for name in names:
+            with suppress(CannotFit):
+                self.admit(fit(name, self.history))
+
+    def admit(self, fitted: Member) -> None:
+        """Let a fitted candidate forecast.
+
+        Raises:
+            CannotFit: its forecast is not finite.
+        """
+        fitted.forecast(1)
+        rows = [_tried(fitted, cut, self.block) for cut in self.cuts]
+        self.points[fitted.name] = np.array(rows).reshape(len(rows), self.block)
+        self.fitted[fitted.name] = fitted
+
+    def scores(self) -> Mapping[str, float]:
+        """Measure the errors of each candidate relative to the naive at the same origins.
+
+        One that no origin had enough steps for counts as good as the best.
+        """
+        errors = {name: self._errors(name) for name in self.fitted}  # [K]
+        naive = errors["naive"]
+        ratios = {}
+        for name, each in errors.items():
+            both = np.isfinite(each) & np.isfinite(naive)
+            ratios[name] = (each[both].sum() + _TINY) / (naive[both].sum() + _TINY)
+            if not both.any():
+                ratios[name] = np.nan
+        best = float(np.nanmin([*ratios.values(), 1.0]))
+        return {name: best if np.isnan(ratio) else ratio for name, ratio in ratios.items()}
+
+    def _errors(self, name: str) -> FloatArray:
+        """Average each origin's absolute errors [K]; NaN where there is none."""
+        off = np.abs(self._came() - self.points[name])
+        known = np.isfinite(off)
+        count = known.sum(axis=1)
+        means: FloatArray = np.where(known, off, 0).sum(axis=1) / np.where(count, count, np.nan)
+        return means
+
+    def _came(self) -> FloatArray:
+        padded = np.concatenate([self.target, np.full(self.block, np.nan)])
+        times = np.array(self.origins, dtype=int)[:, None] + np.arange(self.block)
+        return padded[times]
+
+    def weighed(self, names: Sequence[str]) -> Combination:
+        """Combine candidates by their scores."""
+        scores = self.scores() if len(names) > 1 else dict.fromkeys(names, 1.0)
+        inverse = np.array([1 / max(scores[name], _TINY) for name in names])
+        weights = (inverse / inverse.max()) ** _POWER
+        weights = np.where(weights < _LEAST * weights.sum(), 0.0, weights)
+        weights = weights / weights.sum()
+        used = [name for name, weight in zip(names, weights, strict=True) if weight > 0]
+        shares = weights[weights > 0]
+        points = _averaged([self.points[name] for name in used], shares)
+        past = past_errors_of(self.target, self.origins, list(points))
+        return Combination(tuple(self.fitted[name] for name in used), tuple(shares), past)
+
+
+def _averaged(points: Sequence[FloatArray], weights: FloatArray) -> FloatArray:
+    """Average what there is of M candidates [K, B], by weights [M]."""
+    stacked = np.array(points)  # [M, K, B]
+    shares = np.where(np.isfinite(stacked), weights[:, None, None], 0.0)
+    total = shares.sum(axis=0)
+    summed = (np.nan_to_num(stacked) * shares).sum(axis=0)
+    averaged: FloatArray = summed / np.where(total > 0, total, np.nan)
+    return averaged
+
+
+def _tried(fitted: Member, cut: History, block: int) -> FloatArray:
+    """Forecast the steps after an origin; NaN where the method cannot."""
+    try:
+        return fitted.continued(cut, cut.gap + block)[cut.gap :]
+    except CannotFit:
+        return np.full(block, np.nan)
+
+
+def origins_of(length: int, seasons: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """Choose origins, latest first, and how many steps to forecast from each.
+
+    A block is one season (two where there is a longer season too), at least eight steps and at
+    most a quarter of the history. Origins are a block apart where there is room for five, and
+    leave half of the history and, where that leaves an eighth of it, two seasons and a step.
+    """
+    season = seasons[0] if seasons else 1
+    block = season * -(-8 // season) * (2 if len(seasons) > 1 else 1)
+    block = max(min(block, length // 4), 1)
+    first = -(-length // 2)
+    for held in seasons:
+        if length - 2 * held - 1 >= max(length // 8, 1):
+            first = max(first, 2 * held + 1)
+    block = min(block, length - first)
+    if block < 1:
+        return (), 1
+    stride = max(1, min(block, (length - block - first) // (ORIGINS - 1)))
+    last = length - block
+    origins = (last - stride * index for index in range(ORIGINS))
+    return tuple(origin for origin in origins if origin >= first), block
