@@ -20,6 +20,12 @@ EPSILON = 1e-6
 
 Weights = Mapping[str, Floats]
 
+_OF_BLOCKS = ("norm_attention", "norm_feed", "mix", "out", "widen", "narrow")
+NAMES = {
+    *("patch", "scalar", "position", "norm", "head", "bias", "trust"),
+    *(f"blocks.{number}.{name}" for number in range(BLOCKS) for name in _OF_BLOCKS),
+}
+
 
 def forward(weights: Weights, inputs: Inputs) -> Floats:
     """Give quantiles [N, Q, H] of a batch, in the units of the inputs."""

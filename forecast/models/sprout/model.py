@@ -18,7 +18,7 @@ from forecast.models.sprout import few
 from forecast.models.sprout.context import CONTEXT, LOOK_BACK, PATCH, Integers
 from forecast.models.sprout.exact import moved_to_exact
 from forecast.models.sprout.features import features
-from forecast.models.sprout.forward import LEVELS, Weights, forward
+from forecast.models.sprout.forward import LEVELS, NAMES, Weights, forward
 from forecast.models.sprout.rolling import rolled
 from forecast.models.sprout.scaling import standardise
 from forecast.models.sprout.seasons import found_seasons
@@ -100,6 +100,8 @@ class SproutModel(BaseTimeSeriesModel):
             weights = load_file(path / WEIGHTS_FILE)
         except (OSError, SafetensorError) as error:
             raise BadData(f"the weights hold no readable {WEIGHTS_FILE}") from error
+        if set(weights) != NAMES:
+            raise BadData(f"{WEIGHTS_FILE} holds weights of another network than this version's")
         self._weights = {name: value.astype(np.float32) for name, value in weights.items()}
 
     @classmethod
