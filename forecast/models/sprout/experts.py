@@ -28,7 +28,7 @@ def in_sample_errors(context: Context, one: Season, two: Season) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def skills(context: Context, one: Season, two: Season) -> Floats:
+def skills(context: Context, one: Season, two: Season, first: Integers) -> Floats:
     """Say how good each expert was in the past: minus the logarithm of its error [N, EXPERTS].
 
     The best has 0. Seasonal ones are measured a season ahead; the others share the error of
@@ -47,10 +47,34 @@ def skills(context: Context, one: Season, two: Season) -> Floats:
             error = _mean_error(actual - forecast[:, :CONTEXT], whole)
             errors.append(np.where(enough, error, naive))
     columns = [naive, naive, naive, mean, *tiles, *profiles, naive, naive]
-    columns += [tiles[0], tiles[0], profiles[0], profiles[1], tiles[1], profiles[0]]
+    columns += [tiles[0], tiles[0], profiles[0]]
+    columns += [
+        _corrected_error(context, two.whole, forecast, first) for forecast in (two.stale, two.tile)
+    ]
+    columns.append(profiles[0])
     logs = np.log(np.maximum(np.stack(columns, axis=1), 1e-3))
     skill: Floats = np.maximum(logs.min(axis=1, keepdims=True) - logs, -4).astype(np.float32)
     return skill
+
+
+def _corrected_error(context: Context, whole: Mask, forecast: Floats, width: Integers) -> Floats:
+    """Average the errors of a forecast moved by what it missed a first season before: [N]."""
+    recent = slice(context.values.shape[1] - CONTEXT, None)
+    usable = context.observed[:, recent] & whole[:, :CONTEXT]
+    actual = np.where(context.observed, context.values, 0)[:, recent]
+    missed = np.where(usable, actual - forecast[:, :CONTEXT], 0)
+    zero = np.zeros((len(missed), 1))
+    sums = np.concatenate([zero, np.cumsum(missed, axis=1, dtype=np.float64)], axis=1)
+    counts = np.concatenate([zero, np.cumsum(usable, axis=1, dtype=np.float64)], axis=1)
+    ends = np.maximum(np.arange(CONTEXT) + 1 - width[:, None], 0)
+    begins = np.maximum(ends - np.maximum(width, 3)[:, None], 0)
+    total, count = (
+        np.take_along_axis(running, ends, axis=1) - np.take_along_axis(running, begins, axis=1)
+        for running in (sums, counts)
+    )
+    usable = usable & (count > 0)
+    error = _mean_error(missed - total / np.maximum(count, 1), usable)
+    return np.where(usable.sum(axis=1) >= 3, error, 1.0)
 
 
 def _changes(context: Context, lag: int) -> Floats:

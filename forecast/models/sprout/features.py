@@ -71,7 +71,9 @@ def features(values: Floats, seasons: Integers, horizon: int) -> Inputs:
     patches = steps.reshape(len(values), -1, PATCH * CHANNELS)
     ends = LOOK_BACK - CONTEXT + PATCH * np.arange(1, patches.shape[1] + 1)
     empty = ends <= context.first[:, None]
-    return Inputs(patches, scalars, empty, experts, skills(context, one, two), spread)
+    return Inputs(
+        patches, scalars, empty, experts, skills(context, one, two, seasons[:, 0]), spread
+    )
 
 
 def _channels(
