@@ -101,6 +101,16 @@ def interval_width(lower: FloatArray, upper: FloatArray) -> float:
     return float(np.mean(upper - lower))
 
 
+def interval_scores(
+    actual: FloatArray, interval: tuple[FloatArray, FloatArray], *, level: float
+) -> FloatArray:
+    """Interval score of each step: (u - l) + 2/α (l - y)⁺ + 2/α (y - u)⁺, α = 1 - level (GR07)."""
+    lower, upper = interval
+    missed = np.maximum(lower - actual, 0) + np.maximum(actual - upper, 0)
+    scores: FloatArray = (upper - lower) + 2 / (1 - level) * missed
+    return scores
+
+
 def msis(
     actual: FloatArray,
     interval: tuple[FloatArray, FloatArray],
@@ -109,19 +119,14 @@ def msis(
     *,
     level: float = 0.95,
 ) -> float:
-    """Mean scaled interval score (M4; the score before scaling is GR07, section 6.2).
-
-    mean [(u - l) + 2/α (l - y)⁺ + 2/α (y - u)⁺] over the scale of `mase`, α = 1 - level.
+    """Mean scaled interval score: mean of `interval_scores` over the scale of `mase` (M4).
 
     Args:
         interval: lower and upper end, each [..., H].
         history: [T], what came before the first actual.
         level: how much the interval should cover, in (0, 1).
     """
-    lower, upper = interval
-    penalty = 2 / (1 - level)
-    missed = np.maximum(lower - actual, 0) + np.maximum(actual - upper, 0)
-    score = _mean((upper - lower) + penalty * missed)
+    score = _mean(interval_scores(actual, interval, level=level))
     return score / _scale(np.abs(_changes(history, season_length)))
 
 

@@ -70,6 +70,30 @@ class TrainingState(BaseModel):
     identity: str
 
 
+class Comparison(BaseModel):
+    """How a version did beside the one that was current, on steps that neither has seen.
+
+    Attributes:
+        version: that it was compared with.
+        seen: up to when that one had seen data; what is compared on is newer.
+        horizon: steps forecast from each origin.
+        origins: of all series together.
+        candidate: metrics of the version itself, before it was refitted on all data.
+        current: metrics of the other.
+        failed: why they could not be compared; None where they were.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    seen: Moment
+    horizon: int
+    origins: int
+    candidate: Metrics = {}
+    current: Metrics = {}
+    failed: str | None = None
+
+
 class ModelMetadata(BaseModel):
     """Whose weights these are, and all that they have seen.
 
@@ -79,6 +103,9 @@ class ModelMetadata(BaseModel):
         cutoff: nothing later had any part in it; None where not known.
         provenance: until when the data was, and all foreign weights that it descends from.
         metrics: such as {"validation_loss": 0.2}; those that are not finite are left out.
+        steps: that the weights were trained for; None where training is not counted in steps.
+        refit: learned again on all data for as many steps as validation chose.
+        comparison: with the version that was current; None where there was none.
         source: of the weights that training started from; None for nothing.
         data_sha256: of the data after the cut.
         config_sha256: of the configuration it was trained with.
@@ -95,6 +122,9 @@ class ModelMetadata(BaseModel):
     cutoff: Moment | None = None
     provenance: Provenance = Provenance()
     metrics: Metrics = {}
+    steps: int | None = None
+    refit: bool = False
+    comparison: Comparison | None = None
     item_ids: tuple[str, ...] = ()
     num_points: int | None = None
     data_reference: str | None = None

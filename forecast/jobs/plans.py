@@ -46,8 +46,8 @@ class Validation(PlanPart):
     """What is held back of each series, to find the best weights by.
 
     Attributes:
-        horizons: the last so many horizons, in place of `share`.
-        share: of the length of each series.
+        horizons: the last so many horizons of the model, in place of `share`.
+        share: of the length of each series, but one horizon at least; 0 for nothing.
     """
 
     horizons: int | None = Field(None, ge=0, le=100_000)
@@ -65,7 +65,9 @@ class TrainingPlan(PlanPart):
         strict: refuse to start from weights that have seen what comes after a cutoff, or may.
         cutoff: last day of the data that the current model may see; None for all of it.
         snapshots: None for the current model alone.
+        refit: learn all data for as long, when validation has chosen how long.
         promote: whether the new version becomes `current`.
+        margin: how much better it must be for that, where `promote` is `if_better`.
         warnings: what was done to the data.
     """
 
@@ -78,7 +80,9 @@ class TrainingPlan(PlanPart):
     validation: Validation = Validation()
     cutoff: date | None = None
     snapshots: Snapshots | None = None
+    refit: bool = True
     promote: Literal["never", "always", "if_better"] = "always"
+    margin: float = Field(0.01, ge=0, lt=1)
     data_reference: str | None = None
     accept_license: bool = False
     warnings: tuple[str, ...] = ()

@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from forecast.core.errors import BadData, InvalidRequest, LooksAhead
+from forecast.core.errors import BadData, LooksAhead
 from forecast.core.lookahead import Provenance, may_forecast
 from forecast.core.times import to_utc
 from forecast.core.types import Series
 from forecast.jobs.plans import Validation
-from forecast.models.base.config import ModelConfig
 from forecast.models.base.training import data_sha256
 from forecast.models.spec import ModelSpec
 from forecast.serving.provenance import provenance_of
 from forecast.store.sources import ResolvedSource, SourceResolver
-from forecast.training.splitting import Split, split
+from forecast.training.splitting import check_held_back
 
 _NAMED = 5  # series in a message
 _DIGITS = 16  # of a hash in the name of a run
@@ -36,6 +35,8 @@ class FitRequest:
         cutoff: the last moment that may be seen; None for all that there is.
         snapshot: the day that it is a snapshot of; None for a version.
         source: weights to start from; None to start from nothing.
+        refit: learn all data for as long, when validation has chosen the weights.
+        compare: measure the version beside the one that is current, on newer steps.
         strict: refuse to start from weights that have seen what comes after the cutoff, or may.
         processes: that share the fit, where `config["distributed"]` is set.
         overwrite: train it though the store holds it; a backup of the old is kept.
@@ -49,6 +50,8 @@ class FitRequest:
     cutoff: np.datetime64 | None = None
     snapshot: date | None = None
     validation: Validation = Validation()
+    refit: bool = False
+    compare: bool = False
     source: str | None = None
     strict: bool = True
     processes: int = 1
@@ -75,7 +78,7 @@ class Prepared:
         notes: what the caller should know.
     """
 
-    split: Split
+    series: tuple[Series, ...]
     config_sha256: str
     data_sha256: str
     weights: ResolvedSource | None
@@ -89,24 +92,24 @@ class Prepared:
 
 
 def prepared(request: FitRequest, sources: SourceResolver) -> Prepared:
-    """Cut, split, and find the weights to start from.
+    """Cut, and find the weights to start from.
 
     Raises:
         BadData: nothing is left to learn from.
         LooksAhead: the weights have seen what comes after the cutoff, or may have.
-        ForecastError: the weights cannot be had, or the data cannot be split.
+        InvalidRequest: the series are too short for what is to be held back of them.
+        ForecastError: the weights cannot be had.
     """
-    config = request.spec.config(**request.config)
     series = cut_series(request.series, request.cutoff)
-    kept = [one for one in series if _is_learnable(one, request.validation, config)]
+    kept = [one for one in series if bool(np.isfinite(one.target).any())]
     if not kept:
-        split(series, request.validation, config)  # says it where that is why
         raise BadData(f"nothing is observed up to {_text(request.cutoff)} to learn from")
-    train, held_back = split(kept, request.validation, config)
+    horizon = request.spec.config(**request.config).horizon or 1
+    check_held_back([one.length for one in kept], request.validation, horizon)
     weights, start, doubts = _start(request, sources)
     provenance = start.followed_by(_learned(kept))
     return Prepared(
-        split=Split(train, tuple(one for one in held_back if _is_observed([one]))),
+        series=tuple(kept),
         config_sha256=_config_sha256(request, weights),
         data_sha256=data_sha256(kept),
         weights=weights,
@@ -122,24 +125,18 @@ def cut_series(series: Sequence[Series], cutoff: np.datetime64 | None) -> list[S
     return [part for part in parts if part.length]
 
 
-def _is_learnable(series: Series, validation: Validation, config: ModelConfig) -> bool:
-    try:
-        return _is_observed(split([series], validation, config).train)
-    except InvalidRequest:  # too short for what is to be held back
-        return False
-
-
-def _is_observed(series: Sequence[Series]) -> bool:
-    return all(bool(np.isfinite(one.target).any()) for one in series)
-
-
 def _left_out(series: Sequence[Series], kept: Sequence[Series]) -> tuple[str, ...]:
     names = {one.item_id for one in kept}
     lacking = [one.item_id for one in series if one.item_id not in names]
     if not lacking:
         return ()
-    more = ", …" if len(lacking) > _NAMED else ""
-    return (f"left out, with nothing observed to learn from: {', '.join(lacking[:_NAMED])}{more}",)
+    return (f"left out, with nothing observed to learn from: {named(lacking)}",)
+
+
+def named(items: Sequence[str]) -> str:
+    """Name the first of some items."""
+    more = ", …" if len(items) > _NAMED else ""
+    return ", ".join(items[:_NAMED]) + more
 
 
 def _start(
@@ -169,6 +166,8 @@ def _config_sha256(request: FitRequest, weights: ResolvedSource | None) -> str:
             mode="json", exclude=unimportant
         ),
         "validation": request.validation.model_dump(mode="json"),
+        "refit": request.refit,
+        "compare": request.compare,
         "weights": weights and (weights.sha256 or weights.source),
         "processes": request.processes if request.is_shared else 1,
     }

@@ -2,30 +2,29 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from forecast.core.atomic import discard, taken_at_once
 from forecast.core.errors import DeadlinePassed, LooksAhead
+from forecast.core.state import Comparison
 from forecast.core.times import to_utc
-from forecast.core.types import Series
 from forecast.jobs.context import JobContext, Stopped, WorkFailed
 from forecast.jobs.records import JobProgress, WindowResult
 from forecast.jobs.series_files import write_series
 from forecast.models.base.training import TrainingRecord
 from forecast.models.spec import ModelSpec
 from forecast.serving.provenance import training_record
-from forecast.store.names import snapshot_name
+from forecast.store.names import CURRENT, snapshot_name
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelShelf, ModelStore
-from forecast.training.fit_requests import FitRequest, Prepared, prepared
+from forecast.training.fit_requests import FitRequest, Prepared, named, prepared
 from forecast.training.past_models import Fetches
 from forecast.training.processes.call import ORDER
 from forecast.training.processes.child_process import run_child
-from forecast.training.processes.fitting import TRAIN, VALIDATION, Order
+from forecast.training.processes.fitting import SERIES, Order, Rival
 from forecast.training.processes.options import ProcessOptions
-from forecast.training.processes.scoring import HELD_OUT, ScoreOrder
 from forecast.training.publishing import Trained, found_there, published
 
 _ASKS_EVERY_S = 0.5
@@ -68,8 +67,14 @@ class Fits:
         with _alone(shelf.checkpoints(run) / ".lock", context):
             self._fetch(request, shelf)
             if (there := found_there(request, fit, shelf, context)) is None:
-                with self._start_held(request, shelf), shelf.drafting() as draft:
-                    trained = self._train(request, fit, context, (draft, shelf.checkpoints(run)))
+                with (
+                    self._start_held(request, shelf),
+                    _rival(request, shelf) as rival,
+                    shelf.drafting() as draft,
+                ):
+                    order = self._order(request, fit, draft, shelf.checkpoints(run))
+                    order = order.model_copy(update={"rival": rival})
+                    trained = self._train(request, fit, context, order)
                     there = published(request, trained, shelf, context, draft)
             shelf.forget_checkpoints(run)
         return there
@@ -91,53 +96,21 @@ class Fits:
         fit = prepared(request, self.sources)
         shelf = self.store.model(request.spec.model_id)
         with self._start_held(request, shelf):
-            return self._train(request, fit, context, (target, None))
+            return self._train(request, fit, context, self._order(request, fit, target, None))
 
-    def score(
-        self,
-        request: FitRequest,
-        weights: Mapping[str, Path],
-        held_out: Sequence[Series],
-        context: JobContext,
-    ) -> dict[str, dict[str, float]]:
-        """Measure models on the last horizon of each series, by their names.
-
-        Args:
-            request: names the family, the horizon and the device.
-
-        Raises:
-            Stopped: the job is to be cancelled.
-            WorkFailed, MissingLibrary: a model cannot be measured.
-        """
-        spec = request.spec
-        config = spec.config(**request.config)
-        order = ScoreOrder(
-            model_id=spec.model_id,
-            weights=dict(weights),
-            device=config.device,
-            horizon=config.horizon or 1,
-        )
-        with _work_folder(context, "evaluating") as folder:
-            write_series(folder / HELD_OUT, held_out)
-            (folder / ORDER).write_text(order.model_dump_json())
-            context.report(JobProgress(phase="evaluating"))
-            done = run_child(spec, folder, self.process(spec), context, context.report)
-        found: dict[str, dict[str, float]] = done["metrics"]
-        return found
+    def _order(
+        self, request: FitRequest, fit: Prepared, target: Path, checkpoints: Path | None
+    ) -> Order:
+        kept = self.store.config.max_checkpoints
+        return order_of(request, fit, target, checkpoints, kept)
 
     def _train(
-        self,
-        request: FitRequest,
-        fit: Prepared,
-        context: JobContext,
-        places: tuple[Path, Path | None],
+        self, request: FitRequest, fit: Prepared, context: JobContext, order: Order
     ) -> Trained:
         """Run the child; what it may see is all that is written for it."""
-        target, checkpoints = places
         began = time.monotonic()
         with _work_folder(context, request.window) as folder:
-            kept = self.store.config.max_checkpoints
-            write_order(folder, fit, order_of(request, fit, target, checkpoints, kept))
+            write_order(folder, fit, order)
             report = _Reports(request, context)
             report(JobProgress(phase="starting"))
             done = run_child(
@@ -148,8 +121,16 @@ class Fits:
                 report,
                 request.processes if request.is_shared else None,
             )
-        record = _checked_record(target, fit)
-        return Trained(done["metrics"], record, fit, time.monotonic() - began, report.told)
+        compared = done["comparison"]
+        return Trained(
+            metrics=done["metrics"],
+            record=_checked_record(order.target, fit),
+            prepared=fit,
+            seconds=time.monotonic() - began,
+            told=report.told,
+            comparison=None if compared is None else Comparison.model_validate(compared),
+            notes=(*fit.notes, *_without_validation(done["unvalidated"])),
+        )
 
     @contextmanager
     def _start_held(self, request: FitRequest, shelf: ModelShelf) -> Iterator[None]:
@@ -165,6 +146,30 @@ class Fits:
             hold.release()
 
 
+@contextmanager
+def _rival(request: FitRequest, shelf: ModelShelf) -> Iterator[Rival | None]:
+    """Name what a new version is compared with, and keep it in the store meanwhile."""
+    current = shelf.aliases.get(CURRENT) if request.compare else None
+    if current is None or (seen := shelf.get(current).cutoff) is None:
+        yield None
+        return
+    version = shelf.get(current)
+    hold = shelf.hold(version)
+    try:
+        yield Rival(name=version.name, weights=version.path.absolute(), seen=seen)
+    finally:
+        hold.release()
+
+
+def _without_validation(items: Sequence[str]) -> tuple[str, ...]:
+    if not items:
+        return ()
+    return (
+        "learned from whole, because they are too short to hold a horizon back for validation:"
+        f" {named(items)}",
+    )
+
+
 def order_of(
     request: FitRequest, fit: Prepared, target: Path, checkpoints: Path | None, kept: int
 ) -> Order:
@@ -174,6 +179,8 @@ def order_of(
         config=_alone_unless_asked(request) | dict(request.config),
         weights=fit.weights.path.absolute() if fit.weights else None,
         target=target.absolute(),
+        validation=request.validation,
+        refit=request.refit,
         checkpoints=checkpoints.absolute() if checkpoints else None,
         kept_checkpoints=kept,
         data_reference=request.data_reference,
@@ -182,8 +189,7 @@ def order_of(
 
 def write_order(folder: Path, fit: Prepared, order: Order) -> None:
     """Write all that a child gets: an order, and series that were cut."""
-    write_series(folder / TRAIN, fit.split.train)
-    write_series(folder / VALIDATION, fit.split.validation)
+    write_series(folder / SERIES, fit.series)
     (folder / ORDER).write_text(order.model_dump_json())
 
 

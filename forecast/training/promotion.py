@@ -1,22 +1,17 @@
 """Whether a new version becomes `current`: never, always, or where it is better on newer data."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
-from forecast.core.errors import ForecastError
-from forecast.core.types import Series
-from forecast.jobs.context import JobContext, WorkFailed
+from forecast.core.state import Comparison
+from forecast.jobs.context import JobContext
+from forecast.jobs.plans import TrainingPlan
+from forecast.store.config import StoreConfig
 from forecast.store.names import CURRENT
-from forecast.store.versions import Version
-from forecast.training.fit_requests import FitRequest, cut_series
-from forecast.training.fits import Fits
-from forecast.training.splitting import held_steps
+from forecast.store.versions import ModelStore
 
-_METRIC = "mase"
-_MOST_ORIGINS = 10  # of each series
-_MOST_STEPS = 4096  # of a series that is sent to be measured
+_METRICS = ("mase", "wql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,100 +28,82 @@ class Promotion:
     metrics: tuple[tuple[str, float], ...] = ()
 
 
-def promoted(
-    policy: str, name: str, request: FitRequest, context: JobContext, fits: Fits
-) -> Promotion:
-    """Let `current` mean a version, if the policy says so.
+def promoted(plan: TrainingPlan, name: str, context: JobContext, store: ModelStore) -> Promotion:
+    """Let `current` mean a version, if the policy of the plan says so.
 
-    Args:
-        policy: `never`, `always` or `if_better`.
-        request: of the fit that made it, whose held back steps are what versions are compared on.
+    With `if_better` it becomes current where there is no current version, or where it was better
+    by the margin on steps that are newer than all that the current one has seen, and that had no
+    part in choosing its own weights.
 
     Raises:
-        Stopped: the job is to be cancelled.
         ForecastError: the store does not take it.
     """
-    shelf = fits.store.model(request.spec.model_id)
+    shelf = store.model(plan.model_id)
     current = shelf.aliases.get(CURRENT)
-    if policy == "never" or current == name:
+    if plan.promote == "never" or current == name:
         return Promotion(is_promoted=False)
     verdict = Promotion(is_promoted=True, message=f"{name} is current now")
-    if policy == "if_better" and current is not None:
-        try:
-            verdict = _compared(shelf.get(name), shelf.get(current), request, context, fits)
-        except (WorkFailed, ForecastError) as error:
-            return Promotion(
-                is_promoted=False,
-                message=f"{current} stays current: it could not be compared with {name}: {error}",
-            )
+    if plan.promote == "if_better" and current is not None:
+        comparison = shelf.get(name).metadata.comparison
+        verdict = _verdict((name, current), comparison, store.config, plan.margin)
     if verdict.is_promoted:
         shelf.aliases.set(CURRENT, name, who=f"job {context.job_id}", why=verdict.message or "")
     return verdict
 
 
-def _compared(
-    candidate: Version, current: Version, request: FitRequest, context: JobContext, fits: Fits
-) -> Promotion:
-    held_out = fair(request, current.cutoff)
-    if not held_out:
-        return Promotion(
-            is_promoted=False,
-            message=f"{current.name} stays current: nothing held back from {candidate.name} is"
-            " newer than what the current version has seen, so they cannot be compared fairly",
-        )
-    weights = {"candidate": candidate.path, "current": current.path}
-    found = fits.score(request, weights, held_out, context)
-    return _verdict(candidate.name, current.name, found, fits)
-
-
 def _verdict(
-    candidate: str, current: str, found: dict[str, dict[str, float]], fits: Fits
+    names: tuple[str, str], comparison: Comparison | None, config: StoreConfig, margin: float
 ) -> Promotion:
-    config = fits.store.config
-    metric = config.keep_best_by or _METRIC
-    if any(metric not in metrics for metrics in found.values()):
-        metric = _METRIC if all(_METRIC in metrics for metrics in found.values()) else "mae"
-    lower = config.lower_is_better or metric != config.keep_best_by
-    new, old = found["candidate"][metric], found["current"][metric]
-    is_better = new < old if lower else new > old
-    said = f"{metric} {new:.4g} against {old:.4g} of {current}"
+    name, current = names
+    if why := _not_comparable(comparison, current):
+        said = f"{current} stays current: it could not be compared with {name}: {why}"
+        return Promotion(is_promoted=False, message=said)
+    assert comparison is not None
+    metrics, ratio = _ratio(comparison, config)
+    pairs = [(one, comparison.candidate[one], comparison.current[one]) for one in metrics]
+    said = ", ".join(f"{one} {new:.4g} against {old:.4g}" for one, new, old in pairs)
+    is_better = ratio <= 1 - margin
     return Promotion(
         is_promoted=is_better,
-        message=f"{candidate} is current now: {said}"
+        message=f"{name} is current now: {said} of {current}"
         if is_better
-        else f"{current} stays current: {candidate} has {said}",
-        metrics=((f"candidate_{metric}", new), (f"current_{metric}", old)),
+        else f"{current} stays current: {name} has {said}, not {margin:.1%} better",
+        metrics=tuple(
+            number
+            for one, new, old in pairs
+            for number in ((f"candidate_{one}", new), (f"current_{one}", old))
+        ),
     )
 
 
-def fair(request: FitRequest, seen: datetime | None) -> list[Series]:
-    """Cut series so that their last `horizon` steps are new to both versions.
+def _not_comparable(comparison: Comparison | None, current: str) -> str | None:
+    if comparison is None:
+        return "no whole horizon of the data is newer than what the current version has seen"
+    if comparison.version != current:
+        return f"it was compared with {comparison.version}, which was current when it was trained"
+    if comparison.failed is not None:
+        return comparison.failed
+    if not set(comparison.candidate) & set(comparison.current):
+        return "no metric has a meaning for the newer steps"
+    return None
 
-    They were held back from the new one's weights, and lie after all that the other has seen.
 
-    Args:
-        seen: the cutoff of the other; nothing is fair where it is not known.
+def _ratio(comparison: Comparison, config: StoreConfig) -> tuple[tuple[str, ...], float]:
+    """Name the metrics compared, and the mean of new over old; below 1 the new version is better.
+
+    MASE and WQL, or the metric that the store keeps versions by; MAE where MASE has no meaning.
     """
-    if seen is None:
-        return []
-    config = request.spec.config(**request.config)
-    horizon = config.horizon or 1
-    found = []
-    for one in cut_series(request.series, request.cutoff):
-        held = held_steps(one.length, request.validation, config)
-        newer = _newer_steps(one, np.datetime64(seen.replace(tzinfo=None), "s"))
-        origins = min(min(held, newer) // horizon, _MOST_ORIGINS)
-        found += [
-            one.until(one.length - number * horizon).last(_MOST_STEPS) for number in range(origins)
-        ]
-    return [one for one in found if _is_measurable(one, horizon)]
+    there = set(comparison.candidate) & set(comparison.current)
+    chosen = config.keep_best_by
+    if chosen is not None and chosen in there:
+        new, old = comparison.candidate[chosen], comparison.current[chosen]
+        return (chosen,), _over(new, old) if config.lower_is_better else _over(old, new)
+    metrics = tuple(one for one in _METRICS if one in there) or ("mae",)
+    ratios = [_over(comparison.candidate[one], comparison.current[one]) for one in metrics]
+    return metrics, float(np.mean(ratios))
 
 
-def _newer_steps(series: Series, seen: np.datetime64) -> int:
-    times = series.past_timestamps
-    return 0 if times is None else int((times > seen).sum())
-
-
-def _is_measurable(series: Series, horizon: int) -> bool:
-    past, ahead = series.target[:, :-horizon], series.target[:, -horizon:]
-    return all(bool(np.isfinite(part).any(axis=-1).all()) for part in (past, ahead))
+def _over(new: float, old: float) -> float:
+    if old > 0:
+        return new / old
+    return float("inf") if new > 0 else 1.0

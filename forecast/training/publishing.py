@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forecast.core.errors import Conflict
-from forecast.core.state import ModelMetadata
+from forecast.core.state import Comparison, ModelMetadata
 from forecast.jobs.context import JobContext
 from forecast.jobs.records import JobProgress, WindowResult
 from forecast.models.base.training import TrainingRecord
@@ -22,6 +22,8 @@ class Trained:
     """What a fit that is not published left in its folder.
 
     Attributes:
+        comparison: with the version that is current; None where there was none.
+        notes: what the caller should know.
         prepared: what it saw, and up to when.
         seconds: that it took.
         told: the last that it told.
@@ -32,6 +34,8 @@ class Trained:
     prepared: Prepared
     seconds: float
     told: JobProgress
+    comparison: Comparison | None = None
+    notes: tuple[str, ...] = ()
 
 
 def found_there(
@@ -78,7 +82,7 @@ def published(
         cutoff=version.cutoff,
         metrics=version.metadata.metrics,
         seconds=round(trained.seconds, 3),
-        detail="; ".join(trained.prepared.notes) or None,
+        detail="; ".join(trained.notes) or None,
     )
 
 
@@ -114,8 +118,11 @@ def _metadata(
         cutoff=fit.cutoff,
         provenance=fit.provenance,
         metrics=trained.metrics,
+        steps=record.length.steps if record.length else None,
+        refit=record.refit,
+        comparison=trained.comparison,
         item_ids=tuple(dict.fromkeys(record.item_ids)),
-        num_points=sum(int(one.target.size) for one in fit.split.train),
+        num_points=record.num_points,
         data_reference=request.data_reference,
         data_sha256=fit.data_sha256,
         config_sha256=fit.config_sha256,

@@ -61,6 +61,8 @@ def windows_of(plan: TrainingPlan, series: Sequence[Series]) -> list[FitRequest]
         window=CURRENT,
         cutoff=day_end(plan.cutoff) if plan.cutoff else None,
         validation=plan.validation,
+        refit=plan.refit,
+        compare=plan.promote == "if_better",
         source=plan.source,
         strict=plan.strict,
         processes=plan.processes,
@@ -73,6 +75,7 @@ def windows_of(plan: TrainingPlan, series: Sequence[Series]) -> list[FitRequest]
             window=day.isoformat(),
             cutoff=day_end(day),
             snapshot=day,
+            compare=False,
             overwrite=plan.snapshots is not None and plan.snapshots.overwrite,
         )
         for day in days
@@ -91,7 +94,6 @@ class _Training:
         self._context = context
         self._fits = fits
         self._log = JobLog(context.log)
-        self._requests: list[FitRequest] = []
         self._windows: list[WindowResult] = []
         self._messages: list[str] = []
         self._metrics: dict[str, float] = {}
@@ -99,8 +101,7 @@ class _Training:
 
     def fit_all(self) -> None:
         """Train each window, or find that it is there."""
-        self._requests = self._read()
-        for request in self._requests:
+        for request in self._read():
             self._stop_if_asked()
             said = self._step(f"fit {request.window}", partial(self._fit, request))
             window = WindowResult.model_validate(said)
@@ -163,8 +164,8 @@ class _Training:
         return window.model_dump(mode="json")
 
     def _promote(self) -> dict[str, Any]:
-        new, request = self._windows[0].version, self._requests[0]
-        found = promoted(self._plan.promote, new, request, self._context, self._fits)
+        new = self._windows[0].version
+        found = promoted(self._plan, new, self._context, self._fits.store)
         return {"message": found.message, "metrics": dict(found.metrics)}
 
     def _sync(self, sync: Sync, names: Sequence[str]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_every_call_of_the_page_works_and_a_night_later_there_is_nothing_to_do(t
         names = [f'"snapshot_{year}-12-31"' for year in YEARS]
         assert all(name in printed for name in names)
         assert printed.count("event: done") == 2
-        assert '"naive"' in printed
+        assert '"best_baseline"' in printed
 
         with httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client:
             begun = client.post("/train/lstm", json={"config": SMALL}).json()

@@ -33,9 +33,11 @@ def publish_snapshot(store: ModelStore, year: int, cutoff: datetime | None = Non
     return publish(store, snapshot_name(day), cutoff or end_of(day), kind="snapshot")
 
 
-def publish(store: ModelStore, name: str, cutoff: datetime | None, kind="version") -> Version:
+def publish(
+    store: ModelStore, name: str, cutoff: datetime | None, kind="version", **facts
+) -> Version:
     shelf = store.model("lstm")
     with shelf.drafting() as draft:
         MODEL_REGISTRY["lstm"].model_class().tiny().save_model(draft)
-        metadata = ModelMetadata(model_id="lstm", version=name, kind=kind, cutoff=cutoff)
+        metadata = ModelMetadata(model_id="lstm", version=name, kind=kind, cutoff=cutoff, **facts)
         return shelf.publish(draft, metadata)

@@ -216,8 +216,8 @@ def _inflated(levels: Sequence[float], disjoint: int) -> FloatArray:
 
     Two degrees stand for the steps and channels of a window, which are not one error either.
     """
-    freedom = disjoint + 2
-    inflated: FloatArray = special.ndtr(special.stdtrit(freedom, np.asarray(levels, dtype=float)))
+    asked = special.stdtrit(disjoint + 2, np.asarray(levels, dtype=float))
+    inflated: FloatArray = special.ndtr(np.clip(asked, -8.0, 8.0))  # beyond, a float is 0 or 1
     return inflated
 
 

@@ -187,6 +187,10 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
         is_new = self.config.training_mode is TrainingMode.FROM_SCRATCH
         return self._configured_shape() if is_new else self._loaded_shape()
 
+    @property
+    def training_horizon(self) -> int:
+        return self._training_shape().block
+
     def _windows(self, series: Sequence[Series]) -> Windows:
         shape = self._training_shape()
         return Windows(

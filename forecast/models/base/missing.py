@@ -52,7 +52,7 @@ def interpolate(values: FloatArray) -> FloatArray:
 def trailing_gap(target: FloatArray) -> int:
     """Count the steps at the end [C, T] in which no channel is observed."""
     observed = np.flatnonzero(~np.isnan(target).all(axis=0))
-    return target.shape[1] - 1 - int(observed.max(initial=-1))
+    return int(target.shape[1] - 1 - observed.max(initial=-1))
 
 
 def trimmed(values: FloatArray) -> FloatArray:

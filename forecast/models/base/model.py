@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
-from forecast.core.errors import BackendUnavailable, NotTrainable
+from forecast.core.errors import BackendUnavailable, InvalidRequest, NotTrainable
 from forecast.core.types import Forecast, ForecastTask, Intervals, Series
 from forecast.models.base import saved
 from forecast.models.base.checks import (
@@ -22,7 +22,13 @@ from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBacke
 from forecast.models.base.metrics import MetricsMixin
 from forecast.models.base.missing import invented, trailing_gap
 from forecast.models.base.quantiles import at_levels
-from forecast.models.base.training import OnProgress, Progress, TrainingRecord, TrainingResult
+from forecast.models.base.training import (
+    OnProgress,
+    Progress,
+    TrainingLength,
+    TrainingRecord,
+    TrainingResult,
+)
 from forecast.models.spec import Capabilities, ModelSpec
 
 
@@ -50,7 +56,10 @@ class BaseTimeSeriesModel(MetricsMixin):
 
     spec: ClassVar[ModelSpec]
     supports_distributed: ClassVar[bool] = False  # whether processes can share a training
+    chooses_by_validation: ClassVar[bool] = False  # how long to train, or which weights to keep
     kept_checkpoints: int = 3
+    _first_validation_steps: tuple[int, ...] = ()
+    _length: TrainingLength | None = None
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         self.config = config or self.spec.config()
@@ -109,6 +118,11 @@ class BaseTimeSeriesModel(MetricsMixin):
         family whose answer does not depend on the horizon asked rounds up here.
         """
         return horizon
+
+    @property
+    def training_horizon(self) -> int:
+        """Steps that a training window forecasts."""
+        return self.config.horizon or 1
 
     def use_cores(self, count: int) -> None:
         """Run the next calls on so many cores; heard by families whose library can be told."""
@@ -291,6 +305,7 @@ class BaseTimeSeriesModel(MetricsMixin):
         train: Sequence[Series],
         validation: Sequence[Series] | None = None,
         *,
+        first_validation_steps: Sequence[int] = (),
         on_progress: OnProgress | None = None,
         checkpoints: Path | None = None,
         data_reference: str | None = None,
@@ -302,7 +317,10 @@ class BaseTimeSeriesModel(MetricsMixin):
         Args:
             train: N series of any lengths, of one layout of covariates.
             validation: decides when to stop and which weights are the best, where a family
-                can; their history may overlap `train`, their last steps must not.
+                can. Series that share steps with `train` need `first_validation_steps`.
+            first_validation_steps: the step of each validation series, counted from 0, at which
+                validation begins: no validation window forecasts a step before it, but windows
+                read their context there. None given: the windows of whole series count.
             on_progress: hears how it goes; answering False ends the training in order.
             checkpoints: folder for the state of an unfinished training, resumed from there.
             data_reference: where the data came from, for the record.
@@ -313,19 +331,62 @@ class BaseTimeSeriesModel(MetricsMixin):
             BadData: too little data, or a value that is infinite.
             TrainingFailed: the loss is not finite.
         """
-        self._check_training(train, validation or ())
+        held_back = tuple(validation or ())
+        self._check_training(train, held_back)
+        if first_validation_steps and len(first_validation_steps) != len(held_back):
+            raise InvalidRequest("name the first validation step of each validation series")
         started_at = datetime.now(UTC)
         with _unchanged_on_failure(self):
-            result = self._fit(train, validation, on_progress or _hear_nothing, checkpoints)
-        self.training_ = TrainingRecord.of(
+            self._first_validation_steps = tuple(first_validation_steps)
+            result = self._fit(train, held_back, on_progress or _hear_nothing, checkpoints)
+        self.training_ = self._record(result, [*train, *held_back], started_at, data_reference)
+        return self
+
+    def refit(
+        self,
+        series: Sequence[Series],
+        chosen: TrainingRecord,
+        *,
+        on_progress: OnProgress | None = None,
+        checkpoints: Path | None = None,
+        data_reference: str | None = None,
+    ) -> Self:
+        """Learn from whole series for as many steps as validation chose in an earlier fit.
+
+        The model must be what the earlier fit started from. The metrics and the history stay
+        those of the earlier fit: these weights were never validated.
+
+        Args:
+            chosen: the record of the earlier fit.
+
+        Raises:
+            ForecastError: as `fit` does.
+        """
+        self._check_training(series, ())
+        started_at = datetime.now(UTC)
+        with _unchanged_on_failure(self):
+            self._length = chosen.length
+            result = self._fit(series, (), on_progress or _hear_nothing, checkpoints)
+        record = self._record(result, series, started_at, data_reference)
+        kept = {"metrics": chosen.metrics, "history": chosen.history, "refit": True}
+        self.training_ = record.model_copy(update=kept)
+        return self
+
+    def _record(
+        self,
+        result: TrainingResult,
+        series: Sequence[Series],
+        started_at: datetime,
+        data_reference: str | None,
+    ) -> TrainingRecord:
+        return TrainingRecord.of(
             result,
-            [*train, *(validation or ())],
+            series,
             started_at=started_at,
             mode=getattr(self.config, "training_mode", TrainingMode.FROM_SCRATCH),
             seed=getattr(self.config, "seed", None),
             data_reference=data_reference,
         )
-        return self
 
     def _check_training(self, train: Sequence[Series], validation: Sequence[Series]) -> None:
         able = self.spec.capabilities

@@ -1,7 +1,7 @@
 """Quantiles of a point forecast from the errors of forecasts of the series' own past."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -128,12 +128,14 @@ class PastErrors:
         steps: [K, B], how many steps after the last value then observed.
         independent: as how many independent errors they are worth.
         gap: missing steps at the end of the series.
+        origins: how many of the first rows are forecasts of the model; the rest are naive ones.
     """
 
     errors: FloatArray
     steps: IntArray
     independent: float
     gap: int = 0
+    origins: int = 0
 
     @property
     def is_known(self) -> bool:
@@ -167,7 +169,7 @@ def past_errors_of(
         steps = np.concatenate([steps, later - observed[:-1, None]])
         independent = max(independent, len(observed) - 1)
     gap = len(target) - 1 - int(observed.max(initial=-1))
-    return PastErrors(errors, steps, independent, gap)
+    return PastErrors(errors, steps, independent, gap, len(origins))
 
 
 def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> FloatArray:

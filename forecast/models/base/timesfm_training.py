@@ -55,6 +55,10 @@ class TunedTimesFM(DistributedMixin, LoraMixin):
         levels = torch.tensor(self.levels, device=heads.device)
         return joint_loss(relative, (batch.future - center) / scale, batch.future_observed, levels)
 
+    @property
+    def training_horizon(self) -> int:
+        return min(self.config.horizon or BLOCK, BLOCK)
+
     def _windows(self, series: Sequence[Series]) -> Windows:
         """Cut windows whose contexts begin at their series, or are as long as can be.
 
@@ -66,7 +70,7 @@ class TunedTimesFM(DistributedMixin, LoraMixin):
                 "this model learns from targets alone: covariates are regressed within each"
                 " request, with nothing to learn before; leave them out"
             )
-        horizon = min(self.config.horizon or BLOCK, BLOCK)
+        horizon = self.training_horizon
         longest = max(one.length for one in series) - horizon
         most = min(self.max_context, self.config.context_length or _LONGEST_CONTEXT)
         return Windows(

@@ -36,6 +36,7 @@ class TorchModel(BaseTimeSeriesModel):
             training without one.
     """
 
+    chooses_by_validation = True
     config: TrainingConfig
     model_: Any = None
     calibration_: ConformalCalibration | None = None
@@ -107,7 +108,7 @@ class TorchModel(BaseTimeSeriesModel):
         windows = self._windows(train)
         with seeded(self.config.seed, torch.device("cpu")):
             network = self._before_training(self._network_to_train(train))
-        held_back = self._windows(validation) if validation else None
+        held_back = self._validation_windows(validation) if validation else None
         training = Training(
             network,
             self._training_loss,
@@ -116,10 +117,19 @@ class TorchModel(BaseTimeSeriesModel):
             checkpoints=self._folder_for(checkpoints),
             optimization=self._optimization(network),
         )
-        result = training.run(windows, on_progress)
+        result = training.run(windows, on_progress, self._length)
         self.model_ = self._after_training(network).eval()
         self.calibration_ = self._calibrate(held_back) if held_back is not None else None
         return result
+
+    def _validation_windows(self, validation: Sequence[Series]) -> Windows | None:
+        """Cut validation windows; none of their futures begins in what was trained on."""
+        return self._held_back(self._windows(validation))
+
+    def _held_back(self, windows: Windows) -> Windows | None:
+        if self._first_validation_steps:
+            windows = windows.with_futures_from(self._first_validation_steps)
+        return windows if len(windows) else None
 
     def _calibrated(self, forecast: Forecast, scale: FloatArray, task: ForecastTask) -> Forecast:
         """Calibrate a forecast, where the validation split told how.

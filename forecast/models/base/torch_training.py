@@ -26,7 +26,12 @@ from forecast.models.base.ranks import (
     whole,
     world_size,
 )
-from forecast.models.base.training import OnProgress, Progress, TrainingResult
+from forecast.models.base.training import (
+    OnProgress,
+    Progress,
+    TrainingLength,
+    TrainingResult,
+)
 from forecast.models.base.windows import WindowBatch, Windows
 
 _REPORT_EVERY = 50  # steps
@@ -71,6 +76,7 @@ class _State:
     batch: int = 0
     step: int = 0
     best_loss: float = math.inf
+    best_step: int = 0
     passes_without_better: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -122,15 +128,21 @@ class Training:
             and (tensor.requires_grad or not isinstance(tensor, nn.Parameter))
         }
 
-    def run(self, windows: Windows, on_progress: OnProgress) -> TrainingResult:
+    def run(
+        self, windows: Windows, on_progress: OnProgress, length: TrainingLength | None = None
+    ) -> TrainingResult:
         """Train until an end is reached.
+
+        Args:
+            length: steps to take, in place of those that the configuration asks for.
 
         Raises:
             TrainingFailed: a loss or a weight is not finite; what was learned is worthless.
             InvalidRequest: the checkpoint belongs to another training.
         """
-        steps = self._steps(windows)
-        self._optimization.plan(steps)
+        planned = self._steps(windows) if length is None else length.planned
+        steps = planned if length is None else length.steps
+        self._optimization.plan(planned)
         checkpoints = self._checkpoints_of(windows)
         with seeded(self._config.seed + rank(), self._device):
             self._resume(checkpoints)
@@ -140,7 +152,13 @@ class Training:
         self._restore_best()
         self._check_weights()
         self._network.eval()
-        return TrainingResult(history=tuple(self._state.history), best_metrics=self._best_metrics())
+        state = self._state
+        kept = state.best_step if state.best_weights else state.step
+        return TrainingResult(
+            history=tuple(state.history),
+            best_metrics=self._best_metrics(),
+            length=TrainingLength(steps=kept, planned=planned),
+        )
 
     def _steps(self, windows: Windows) -> int:
         config = self._config
@@ -244,7 +262,7 @@ class Training:
     def _keep_if_better(self, loss: float) -> None:
         state = self._state
         if loss < state.best_loss:
-            state.best_loss, state.passes_without_better = loss, 0
+            state.best_loss, state.best_step, state.passes_without_better = loss, state.step, 0
             state.best_weights = self._copy_of_weights()
         else:
             state.passes_without_better += 1

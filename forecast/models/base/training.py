@@ -43,18 +43,34 @@ OnProgress = Callable[[Progress], bool | None]
 """Hears every report; answering False ends the training, with the best weights so far."""
 
 
+class TrainingLength(BaseModel):
+    """How long weights were trained.
+
+    Attributes:
+        steps: taken by the weights that were kept.
+        planned: that the learning-rate schedule was laid out over.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int
+    planned: int
+
+
 class TrainingResult(BaseModel):
     """What a family's `_fit` says when it is over.
 
     Attributes:
         history: one entry a report, e.g. {"step": 100, "epoch": 1, "loss": 0.3}.
         best_metrics: e.g. {"validation_loss": 0.2}.
+        length: of the training; None where a family does not train in steps.
     """
 
     model_config = ConfigDict(frozen=True)
 
     history: tuple[dict[str, float], ...] = ()
     best_metrics: dict[str, float] = {}
+    length: TrainingLength | None = None
 
 
 class TrainingRecord(BaseModel):
@@ -62,6 +78,9 @@ class TrainingRecord(BaseModel):
 
     Attributes:
         cutoff: when the newest step that was learned from was known, validation included.
+        length: how many steps the weights were trained for; None where not counted in steps.
+        refit: learned again on all data, validation included, for the steps that validation chose;
+            metrics and history are those of the fit that was validated.
         data_sha256: of the values, names and times of the series, in order.
         data_reference: where the data came from, in the caller's words.
     """
@@ -70,6 +89,8 @@ class TrainingRecord(BaseModel):
 
     metrics: dict[str, float]
     history: tuple[dict[str, float], ...]
+    length: TrainingLength | None = None
+    refit: bool = False
     mode: TrainingMode
     started_at: datetime
     finished_at: datetime
@@ -97,10 +118,11 @@ class TrainingRecord(BaseModel):
         return cls(
             metrics=result.best_metrics,
             history=result.history,
+            length=result.length,
             started_at=started_at,
             finished_at=datetime.now(UTC),
             cutoff=_cutoff(series),
-            item_ids=tuple(one.item_id for one in series),
+            item_ids=tuple(dict.fromkeys(one.item_id for one in series)),
             num_points=sum(one.target.size for one in series),
             data_sha256=data_sha256(series),
             git_commit=commit,

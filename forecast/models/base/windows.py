@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import ceil
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +66,12 @@ class Windows:
         self.horizon = horizon
         self._before = max(0, context_length - least_context) if least_context else 0
         self._targets = [self._pad(one.target) for one in series]
+        self._padded = np.array(
+            [
+                padded.shape[1] - one.length
+                for padded, one in zip(self._targets, series, strict=True)
+            ]
+        )
         self._past_names = sorted({name for one in series for name in one.past_covariates})
         self._known = [self._place_of(name) for name in known_ahead]
         self._covariates = [self._stack(one) for one in series]
@@ -71,6 +79,18 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def with_futures_from(self, first_steps: Sequence[int]) -> Self:
+        """Keep the windows whose future begins at a given step of its series, or later.
+
+        Args:
+            first_steps: of each series, counted from 0.
+        """
+        number, start = self._index.T
+        begins = start + self.context_length - self._padded[number]
+        kept = copy(self)
+        kept._index = self._index[begins >= np.asarray(first_steps, dtype=np.int64)[number]]
+        return kept
 
     def batches(
         self,

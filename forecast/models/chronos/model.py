@@ -84,13 +84,17 @@ class ChronosModel(DistributedMixin, LoraMixin, TorchModel):
     def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
         return self.forecaster.loss(network, batch)
 
+    @property
+    def training_horizon(self) -> int:
+        return min(self.config.horizon or _TRAINED_HORIZON, self.forecaster.block)
+
     def _windows(self, series: Sequence[Series]) -> Windows:
         """Cut windows of every length of context from the horizon on, as the authors do."""
         forecaster = self.forecaster
         check_training_series(series, forecaster.capabilities)
         named, known = for_training(series, self.config.known_ahead)
         prepared = [standardised(one, forecaster.scaling_of(one.target)) for one in named]
-        horizon = min(self.config.horizon or _TRAINED_HORIZON, forecaster.block)
+        horizon = self.training_horizon
         longest = max(one.length for one in series)
         return Windows(
             prepared,

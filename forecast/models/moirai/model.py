@@ -121,11 +121,15 @@ class MoiraiModel(DistributedMixin, LoraMixin):
         network: nn.Module = self.network
         return network
 
+    @property
+    def training_horizon(self) -> int:
+        return self.config.horizon or self._decoder.block
+
     def _windows(self, series: Sequence[Series]) -> Windows:
         return Windows(
             [standardised(one) for one in series],
             context_length=min(self.config.context_length or TRAINING_CONTEXT, self.max_context),
-            horizon=self.config.horizon or self._decoder.block,
+            horizon=self.training_horizon,
             stride=self.config.stride,
         )
 

@@ -75,8 +75,8 @@ def choose(
     held = tuple(season for season in asked if length >= cycles * season)
     warnings = _shortened(asked, held, options, cycles)
     method: Fitted = options.model
-    if method == "auto":
-        method = _automatic(length, covariates)
+    if method == "auto" and length < FEWEST["auto"]:
+        method = "naive"
     return _feasible(Choice(method, _seasons_of(method, held), warnings), length, covariates)
 
 
@@ -98,12 +98,6 @@ def _shortened(
     listed = ", ".join(str(season) for season in (missed if named else missed[:1]))
     whole = "two seasons" if cycles == 2 else "one season"
     return (f"the history holds less than {whole} of {listed} steps; forecast without it",)
-
-
-def _automatic(length: int, covariates: int) -> Fitted:
-    if covariates and length >= FEWEST["auto_arima"] + covariates:
-        return "auto_arima"
-    return "auto" if length >= FEWEST["auto"] else "naive"
 
 
 def _seasons_of(method: Fitted, held: tuple[int, ...]) -> tuple[int, ...]:

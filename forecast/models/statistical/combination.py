@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from forecast.core.types import FloatArray
 from forecast.models.base.past_errors import PastErrors, past_errors_of
+from forecast.models.statistical.covariates import Covariates
 from forecast.models.statistical.history import History
 from forecast.models.statistical.methods import CannotFit, Member, fit
 
@@ -21,6 +22,7 @@ _POWER = 3  # of the inverse error; on M4 hourly and the sets beside it 2 to 4 a
 _LEAST = 0.01  # a weight below it is none
 _CLEARLY = 0.6  # of the naive's error: so good a seasonal method needs no comparison
 _BETTER = 0.97  # of the best error without a season: what a season must reach to be believed
+_HELPS = 0.98  # of the error without covariates: what they must reach to be used
 _TINY = 1e-9
 
 
@@ -31,14 +33,20 @@ class Combination:
     members: tuple[Member, ...]
     weights: tuple[float, ...]
     past: PastErrors
+    effect: FloatArray | None = None  # of covariates, on the steps ahead
 
     def forecast(self, horizon: int) -> FloatArray:
         """Average the point forecasts: [H]."""
-        return self._sum([member.forecast(horizon) for member in self.members])
+        parts = [member.forecast(horizon) for member in self.members]
+        return self._sum(parts) + self._ahead(horizon)
 
     def quantiles(self, horizon: int, levels: Sequence[float]) -> FloatArray:
         """Average the quantiles of the methods' own: [Q, H]."""
-        return self._sum([member.quantiles(horizon, levels) for member in self.members])
+        parts = [member.quantiles(horizon, levels) for member in self.members]
+        return self._sum(parts) + self._ahead(horizon)
+
+    def _ahead(self, horizon: int) -> FloatArray:
+        return np.zeros(horizon) if self.effect is None else self.effect[:horizon]
 
     def _sum(self, parts: Sequence[FloatArray]) -> FloatArray:
         total: FloatArray = np.einsum("m,m...->...", np.array(self.weights), np.array(parts))
@@ -59,7 +67,34 @@ def single(name: str, target: FloatArray, seasons: tuple[int, ...], *, tried: bo
     return trial.weighed((name,))
 
 
-def combine(target: FloatArray, seasons: tuple[int, ...]) -> Combination:
+def combine_with(
+    target: FloatArray, seasons: tuple[int, ...], covariates: Covariates
+) -> Combination:
+    """Combine with what covariates explain taken out, where that helps at earlier origins."""
+    plain = combine(target, seasons)
+    if not covariates.names:
+        return plain
+    explained = combine(target, seasons, covariates)
+    helps = _mean_error(explained.past) < _HELPS * _mean_error(plain.past)
+    return explained if helps else plain
+
+
+def effect_ahead(
+    target: FloatArray, seasons: tuple[int, ...], covariates: Covariates
+) -> FloatArray:
+    """Learn what covariates do on the steps ahead, as `combine_with` does."""
+    return Trial(*_used(target, seasons, covariates), tried=False).effect
+
+
+def _mean_error(past: PastErrors) -> float:
+    """Average the absolute errors of the combination itself, not those of the naive beside it."""
+    own = past.errors[: past.origins]
+    return float(np.nanmean(np.abs(own))) if np.isfinite(own).any() else float("inf")
+
+
+def combine(
+    target: FloatArray, seasons: tuple[int, ...], covariates: Covariates | None = None
+) -> Combination:
     """Fit the candidates to a series, standardised [T], and weigh them.
 
     Each candidate forecasts the series from earlier origins. Its weight goes with the inverse of
@@ -67,8 +102,7 @@ def combine(target: FloatArray, seasons: tuple[int, ...]) -> Combination:
     know the season are not clearly better than the naive, those that know none are tried too; if
     the season does not help by 3 %, it is not used.
     """
-    target = _recent(target, seasons)
-    trial = Trial(target, seasons)
+    trial = Trial(*_used(target, seasons, covariates))
     trial.enter(("naive", *(SEASONAL if trial.history.seasons else PLAIN)))
     if len(trial.history.seasons) > 1:
         trial.enter(("stl",))
@@ -85,23 +119,48 @@ def combine(target: FloatArray, seasons: tuple[int, ...]) -> Combination:
     return trial.weighed(names)
 
 
-def _recent(target: FloatArray, seasons: tuple[int, ...]) -> FloatArray:
+def _used(
+    target: FloatArray, seasons: tuple[int, ...], covariates: Covariates | None
+) -> tuple[FloatArray, tuple[int, ...], Covariates | None]:
+    """Keep the recent steps, from an observed one on."""
     longest = max(LONGEST, 6 * max(seasons, default=1))
-    recent = target[-longest:]
-    return recent[int((~np.isnan(recent)).argmax()) :]
+    skip = max(len(target) - longest, 0)
+    skip += int((~np.isnan(target[skip:])).argmax())
+    if covariates is not None:
+        covariates = replace(covariates, columns=covariates.columns[skip:])
+    return target[skip:], seasons, covariates
 
 
 class Trial:
     """Candidates that forecast one series from its end and from earlier origins."""
 
-    def __init__(self, target: FloatArray, seasons: tuple[int, ...], *, tried: bool = True) -> None:
+    def __init__(
+        self,
+        target: FloatArray,
+        seasons: tuple[int, ...],
+        covariates: Covariates | None = None,
+        *,
+        tried: bool = True,
+    ) -> None:
         self.target = target
-        self.history = History.until(target, len(target), seasons)
-        self.origins, self.block = origins_of(len(target), self.history.seasons)
-        self.origins = self.origins if tried else ()
-        self.cuts = [History.until(target, origin, seasons) for origin in self.origins]
+        self.covariates = covariates
+        length = len(target)
+        held = tuple(season for season in seasons if length >= 2 * season)
+        origins, self.block = origins_of(length, held)
+        self.origins = origins if tried else ()
         self.fitted: dict[str, Member] = {}
         self.points: dict[str, FloatArray] = {}  # [K, B], NaN where it could not forecast
+        # Each is learned from the steps before its origin.
+        self.effects = [self._effect(until, held) for until in (length, *self.origins)]
+        self.history, *self.cuts = [
+            History.until(target - effect[:length], until, seasons)
+            for until, effect in zip((length, *self.origins), self.effects, strict=True)
+        ]
+
+    def _effect(self, until: int, seasons: tuple[int, ...]) -> FloatArray:
+        if self.covariates is None:
+            return np.zeros(len(self.target))
+        return self.covariates.effect(self.target, until, seasons[0] if seasons else 1)
 
     def enter(self, names: Sequence[str]) -> None:
         """Fit candidates and let them forecast; one that cannot be fitted is none."""
@@ -116,7 +175,11 @@ class Trial:
             CannotFit: its forecast is not finite.
         """
         fitted.forecast(1)
-        rows = [_tried(fitted, cut, self.block) for cut in self.cuts]
+        tried = zip(self.cuts, self.origins, self.effects[1:], strict=True)
+        rows = [
+            _tried(fitted, cut, self.block) + effect[origin : origin + self.block]
+            for cut, origin, effect in tried
+        ]
         self.points[fitted.name] = np.array(rows).reshape(len(rows), self.block)
         self.fitted[fitted.name] = fitted
 
@@ -159,8 +222,19 @@ class Trial:
         used = [name for name, weight in zip(names, weights, strict=True) if weight > 0]
         shares = weights[weights > 0]
         points = _averaged([self.points[name] for name in used], shares)
-        past = past_errors_of(self.target, self.origins, list(points))
-        return Combination(tuple(self.fitted[name] for name in used), tuple(shares), past)
+        effect = self.effects[0]
+        rest = self.target - effect[: len(self.target)]
+        for row, origin in zip(points, self.origins, strict=True):
+            row -= effect[origin : origin + self.block]
+        past = past_errors_of(rest, self.origins, list(points))
+        members = tuple(self.fitted[name] for name in used)
+        ahead = self.effect if self.covariates else None
+        return Combination(members, tuple(shares), past, ahead)
+
+    @property
+    def effect(self) -> FloatArray:
+        """What covariates do on the steps ahead."""
+        return self.effects[0][len(self.target) :]
 
 
 def _averaged(points: Sequence[FloatArray], weights: FloatArray) -> FloatArray:

@@ -1,6 +1,6 @@
 """Fits one series and forecasts it; runs in any process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,15 @@ from forecast.models.base.kept_fits import Document, key_of
 from forecast.models.base.past_errors import UNKNOWN, offsets_of
 from forecast.models.statistical import arima
 from forecast.models.statistical.choice import Choice, Fitted
-from forecast.models.statistical.combination import Combination, Trial, combine, single
+from forecast.models.statistical.combination import (
+    Combination,
+    Trial,
+    combine,
+    combine_with,
+    effect_ahead,
+    single,
+)
+from forecast.models.statistical.covariates import Covariates
 from forecast.models.statistical.keeping import document_of, errors_of, restored
 from forecast.models.statistical.methods import CannotFit
 from forecast.models.statistical.scaling import Scaler
@@ -70,10 +78,11 @@ def fit(job: Job) -> Fit:
     try:
         answer = _forecast(job)
     except CannotFit:
-        return _forecast(_naive(job, "could not be fitted to this series"))
+        return _forecast(_simpler(job, "could not be fitted to this series"))
     if _is_plausible(job, answer.mean):
         return answer
-    return _forecast(_naive(job, "left any plausible range of this series"))
+    simpler = _simpler(job, "left any plausible range of this series")
+    return fit(simpler) if simpler.choice.method == "auto" else _forecast(simpler)
 
 
 def keep(job: Job) -> Document | None:
@@ -94,8 +103,14 @@ def _settled(job: Job) -> Job:
     return replace(job, choice=replace(job.choice, method="naive", seasons=()))
 
 
-def _naive(job: Job, why: str) -> Job:
+def _simpler(job: Job, why: str) -> Job:
+    """Put the combination without covariates, or else a naive method, in place of one."""
     failed = job.choice
+    if job.names and failed.method in {"auto", "auto_arima"}:
+        note = f"{failed.method} {why}: auto was used, without the covariates {_list(job.names)}"
+        alone = replace(failed, method="auto", warnings=(*failed.warnings, note))
+        past, future = job.past[:, :0], job.future[:, :0]
+        return replace(job, choice=alone, names=(), past=past, future=future, kept=None)
     simpler: Fitted = (
         "seasonal_naive" if failed.seasons and failed.method != "seasonal_naive" else "naive"
     )
@@ -129,12 +144,23 @@ def _forecast(job: Job) -> Fit:
     return Fit(
         mean=scaler.restore(mean)[job.gap :],
         quantiles=scaler.restore(quantiles)[:, job.gap :],
-        warnings=job.choice.warnings + notes + more,
+        warnings=job.choice.warnings + notes + more + _unused(job),
         methods={
             member.name: round(weight, 4)
             for member, weight in zip(combination.members, combination.weights, strict=True)
         },
     )
+
+
+def _unused(job: Job) -> tuple[str, ...]:
+    """Name the covariates of a series that is too short, or too flat, to use any."""
+    if not job.names or job.choice.method in {"auto", "auto_arima"}:
+        return ()
+    return (f"{job.choice.method} does not use the covariates {_list(job.names)}",)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
 
 
 def _quantiles(
@@ -155,6 +181,8 @@ def _fitted(job: Job, scaler: Scaler) -> tuple[Combination, tuple[str, ...]]:
     choice = job.choice
     if choice.method == "auto_arima":
         return _arima(job, target)
+    if choice.method == "auto" and job.names:
+        return _explained(job, target)
     if job.kept is not None:
         return restored(job.kept), ()
     if choice.method == "auto":
@@ -162,12 +190,30 @@ def _fitted(job: Job, scaler: Scaler) -> tuple[Combination, tuple[str, ...]]:
     return single(choice.method, target, choice.seasons, tried=not job.native), ()
 
 
+def _explained(job: Job, target: FloatArray) -> tuple[Combination, tuple[str, ...]]:
+    """Combine with covariates; name those that are not used."""
+    covariates = Covariates.of(np.concatenate([job.past, job.future]), job.names, len(job.past))
+    if job.kept is None:
+        combination = combine_with(target, job.choice.seasons, covariates)
+    else:
+        combination = restored(job.kept, effect_ahead(target, job.choice.seasons, covariates))
+    notes = []
+    if covariates.constant:
+        notes.append(f"constant covariates were left out: {_list(covariates.constant)}")
+    if combination.effect is None and covariates.names:
+        notes.append(
+            "covariates that did not help at earlier origins were not used:"
+            f" {_list(covariates.names)}"
+        )
+    return combination, tuple(notes)
+
+
 def _arima(job: Job, target: FloatArray) -> tuple[Combination, tuple[str, ...]]:
     both = _standardised(np.concatenate([job.past, job.future]), len(job.past))  # [T + H, K]
     trial = Trial(target, job.choice.seasons, tried=not job.native and job.kept is None)
     fitted, used = arima.fit(trial.history, both, job.kept)
     lost = [name for column, name in enumerate(job.names) if column not in used]
-    notes = (f"covariates that say nothing new were left out: {', '.join(lost)}",) if lost else ()
+    notes = (f"covariates that say nothing new were left out: {_list(lost)}",) if lost else ()
     if job.kept is not None:
         return Combination((fitted,), (1.0,), errors_of(job.kept)), notes
     trial.admit(fitted)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecast.core.types import FloatArray
 from forecast.models.base.kept_fits import Document
 from forecast.models.base.past_errors import PastErrors
 from forecast.models.statistical.combination import Combination
@@ -30,13 +31,19 @@ def document_of(combination: Combination) -> Document:
         "steps": _encoded(past.steps),
         "independent": past.independent,
         "gap": past.gap,
+        "explained": combination.effect is not None,
     }
 
 
-def restored(document: Document) -> Combination:
-    """Make the same methods again, with what they knew."""
+def restored(document: Document, effect: FloatArray | None = None) -> Combination:
+    """Make the same methods again, with what they knew.
+
+    Args:
+        effect: of covariates, on the steps ahead; used if it was when they were fitted.
+    """
     members = tuple(_member(one) for one in document["members"])
-    return Combination(members, tuple(document["weights"]), errors_of(document))
+    ahead = effect if document["explained"] else None
+    return Combination(members, tuple(document["weights"]), errors_of(document), ahead)
 
 
 def restore(model: Any, document: Document) -> Any:

@@ -147,6 +147,12 @@ class Ts2VecModel(TorchModel):
             stride=self.config.stride,
         )
 
+    def _validation_windows(self, validation: Sequence[Series]) -> Windows | None:
+        """Cut the windows that choose penalties and calibrate, with the whole horizon."""
+        if not validation:
+            return None
+        return self._held_back(self._windows(validation, self.config.horizon))
+
     def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
         rows, seen = rows_of(self.config, batch.past, batch.past_observed, batch.past_covariates)
         crops = Crops.draw(*seen.shape)
@@ -178,12 +184,14 @@ class Ts2VecModel(TorchModel):
         head is solved for once more, on everything, with the penalties that were chosen.
         """
         horizon, device = self.config.horizon, torch.device(self.device)
-        learn, choose = (train, validation) if validation else _split(train, self.config)
-        held_out = self._windows(choose, horizon)
+        learn, held_out = train, self._validation_windows(validation or ())
+        if held_out is None:
+            learn, choose = _split(train, self.config)
+            held_out = self._windows(choose, horizon)
         known = Examples.of(self.network, self._windows(learn, horizon), device)
         fit = fit_head(self.network, known, Examples.of(self.network, held_out, device))
         self.calibration_ = calibration_of(self.network, held_out, device)
-        if not validation:
+        if learn is not train:
             everything = Examples.of(self.network, self._windows(train, horizon), device)
             solve_again(self.network, everything, fit.alphas)
         return fit.scores

@@ -135,12 +135,12 @@ def _measured(backtest: Backtest, calls: Sequence[Call]) -> dict[str, Any]:
         warnings=warnings,
     )
     used = {window.number: _used(chosen) for chosen, windows in calls for window in windows}
-    results.write(context.folder, results.document(facts, pairs, used), pairs)
-    found = results.overall(pairs)
-    naive = {f"naive_{name}": value for name, value in found["naive"].items()}
+    found = results.document(facts, pairs, used)
+    results.write(context.folder, found, pairs)
+    baseline = found["baselines"][found["best_baseline"]]
     return {
-        "metrics": found["metrics"] | naive,
-        "message": _message(found, len(used)),
+        "metrics": found["metrics"] | {f"baseline_{name}": one for name, one in baseline.items()},
+        "message": _message(found),
         "warnings": warnings,
     }
 
@@ -189,10 +189,19 @@ def _warnings(
     return tuple(dict.fromkeys(found))
 
 
-def _message(found: dict[str, results.Metrics], windows: int) -> str:
-    name = "mase" if "mase" in found["metrics"] and "mase" in found["naive"] else "mae"
-    ours, naive = (found[key].get(name, float("nan")) for key in ("metrics", "naive"))
-    return f"{name.upper()} {ours:.4g} over {windows} windows; the seasonal naive has {naive:.4g}"
+def _message(found: dict[str, Any]) -> str:
+    """Compare the model with the best of the baselines."""
+    best = found["best_baseline"]
+    metric = results.headline(found["metrics"], found["baselines"])
+    ours, theirs = (
+        one.get(metric, float("nan")) for one in (found["metrics"], found["baselines"][best])
+    )
+    said = f"{metric.upper()} {ours:.4g} over {found['windows']} windows"
+    beside = f"the best baseline, the {best.replace('_', ' ')}, has {theirs:.4g}"
+    if not theirs > 0:
+        return f"{said}; {beside}"
+    share = 100 * abs(ours / theirs - 1)
+    return f"{said}, {share:.1f} % {'better' if ours < theirs else 'worse'}: {beside}"
 
 
 def _check_size(windows: Sequence[Window], plan: BacktestPlan) -> None:

@@ -216,6 +216,7 @@ def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
         window=first.name,
         cutoff=known,
         validation=plan.validation,
+        refit=True,
         source=starting_weights(plan.source, spec.config(**plan.config), spec),
         strict=plan.strict,
         data_reference=plan.data_reference,
@@ -227,7 +228,7 @@ def _fit(backtest: Backtest, first: Window, number: int, of: int) -> Chosen:
     with _appearing(target) as draft:
         trained = backtest.fits.train(request, backtest.context, draft)
     chosen = Chosen(fit=name, cutoff=to_utc(known), sha256=digest(target))
-    return chosen.with_warning(*trained.prepared.notes)
+    return chosen.with_warning(*trained.notes)
 
 
 @contextmanager

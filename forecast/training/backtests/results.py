@@ -1,7 +1,8 @@
-"""How good the forecasts of a backtest were, beside the seasonal naive: JSON and Parquet."""
+"""How good the forecasts of a backtest were, beside the baselines: JSON and Parquet."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,15 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecast.core import accuracy
 from forecast.core.atomic import replacing
-from forecast.core.types import FloatArray, Forecast, ForecastTask
+from forecast.core.types import Forecast, ForecastTask
 from forecast.jobs.folders import RESULT
-from forecast.models.base.metrics import measure
-from forecast.training.backtests.naive import seasonal_naive
+from forecast.models.base.metrics import Errors
+from forecast.training.backtests.baselines import BASELINES
 from forecast.training.backtests.windows import Part, Window
 
 TABLE = "result.parquet"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MOST_VALUES = 50_000_000  # of all forecasts together
 
 Metrics = dict[str, float]
@@ -27,14 +27,12 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """One series in one window: what was forecast, what the naive said, and how both did."""
+    """One series in one window: what was forecast, and what each baseline said."""
 
     window: Window
     part: Part
     forecast: Forecast
-    naive: Forecast
-    metrics: Metrics
-    naive_metrics: Metrics
+    baselines: Mapping[str, Forecast]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +67,55 @@ class Facts:
 
 
 def pair_of(window: Window, part: Part, forecast: Forecast, task: ForecastTask) -> Pair:
-    """Measure a forecast, and the seasonal naive of the same past."""
-    naive = seasonal_naive(part.past, task)
-    held_out = [(part.past, part.actual)]
-    return Pair(
-        window, part, forecast, naive, measure(held_out, [forecast]), measure(held_out, [naive])
-    )
+    """Put the baselines of the same past beside a forecast."""
+    baselines = {name: baseline(part.past, task) for name, baseline in BASELINES.items()}
+    return Pair(window, part, forecast, baselines)
 
 
-def overall(pairs: Sequence[Pair]) -> dict[str, Metrics]:
-    """Average the metrics of each series in each window, of the model and of the naive."""
-    return {
-        "metrics": _averaged([pair.metrics for pair in pairs]),
-        "naive": _averaged([pair.naive_metrics for pair in pairs]),
-    }
+class Measured:
+    """The errors of a model and of each baseline, of which any pairs or steps are measured."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        held_out = [(pair.part.past, pair.part.actual) for pair in pairs]
+        model = Errors.of(held_out, [pair.forecast for pair in pairs])
+        self._model = model
+        self._baselines = {
+            name: model.of_others([pair.baselines[name] for pair in pairs]) for name in BASELINES
+        }
+        rows = np.cumsum([0, *(len(actual) for _, actual in held_out)])
+        self._rows = [np.arange(*bounds) for bounds in pairwise(rows)]
+        self.horizon = model.actual.shape[1]
+
+    def overall(self) -> dict[str, Any]:
+        """Measure all pairs, and name the baseline that did best."""
+        return self._measure(lambda errors: errors)
+
+    def of_pairs(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """Measure some pairs, by their numbers."""
+        rows = np.concatenate([self._rows[number] for number in numbers])
+        return self._measure(lambda errors: errors.take(rows))
+
+    def at_step(self, step: int) -> dict[str, Any]:
+        """Measure one step of the horizon, counted from 0."""
+        return self._measure(lambda errors: errors.at_step(step))
+
+    def _measure(self, part: Callable[[Errors], Errors]) -> dict[str, Any]:
+        baselines = {name: part(errors).measure() for name, errors in self._baselines.items()}
+        return {
+            "metrics": part(self._model).measure(),
+            "baselines": baselines,
+            "best_baseline": _best(baselines),
+        }
+
+
+def headline(found: Metrics, baselines: Mapping[str, Metrics]) -> str:
+    """Name the metric that models are compared by: MASE, or MAE where that has no meaning."""
+    return "mase" if all("mase" in one for one in (found, *baselines.values())) else "mae"
+
+
+def _best(baselines: Mapping[str, Metrics]) -> str:
+    metric = headline({"mase": 0.0}, baselines)
+    return min(baselines, key=lambda name: baselines[name].get(metric, np.inf))
 
 
 def document(facts: Facts, pairs: Sequence[Pair], used: dict[int, Used]) -> dict[str, Any]:
@@ -92,6 +125,7 @@ def document(facts: Facts, pairs: Sequence[Pair], used: dict[int, Used]) -> dict
         used: number of the window → its model.
     """
     windows = {pair.window.number: pair.window for pair in pairs}
+    measured = Measured(pairs)
     return {
         "format_version": FORMAT_VERSION,
         "job_id": facts.job_id,
@@ -102,15 +136,16 @@ def document(facts: Facts, pairs: Sequence[Pair], used: dict[int, Used]) -> dict
         "step": facts.step,
         "refit": facts.refit,
         "quantile_levels": facts.task.quantile_levels,
-        "reference": "seasonal naive",
-        **overall(pairs),
+        **measured.overall(),
         "per_window": [
-            _of_window(windows[number], used[number], group)
+            _of_window(windows[number], used[number], measured.of_pairs(group), len(group))
             for number, group in _grouped(pairs, lambda pair: pair.window.number)
         ],
-        "per_step": _per_step(pairs),
+        "per_step": [
+            {"step": step + 1, **measured.at_step(step)} for step in range(measured.horizon)
+        ],
         "per_item": [
-            {"item_id": item_id, "windows": len(group), **overall(group)}
+            {"item_id": item_id, "windows": len(group), **measured.of_pairs(group)}
             for item_id, group in _grouped(pairs, lambda pair: pair.part.past.item_id)
         ],
         "warnings": list(facts.warnings),
@@ -125,18 +160,18 @@ def write(folder: Path, result: dict[str, Any], pairs: Sequence[Pair]) -> None:
         draft.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def _of_window(window: Window, used: Used, group: Sequence[Pair]) -> dict[str, Any]:
+def _of_window(window: Window, used: Used, measured: dict[str, Any], items: int) -> dict[str, Any]:
     return {
         "window": window.number,
         "origin": _text(window.origin),
         "first_forecast": _text(window.first),
-        "items": len(group),
+        "items": items,
         "version": used.version,
         "source": used.source,
         "cutoff": used.cutoff,
         "sha256": used.sha256,
         "fitted": used.fitted,
-        **overall(group),
+        **measured,
     }
 
 
@@ -144,69 +179,12 @@ def _text(moment: np.datetime64 | None) -> str | None:
     return None if moment is None else str(moment.astype("datetime64[s]"))
 
 
-def _grouped(pairs: Iterable[Pair], key: Callable[[Pair], Any]) -> list[tuple[Any, list[Pair]]]:
-    groups: dict[Any, list[Pair]] = {}
-    for pair in pairs:
-        groups.setdefault(key(pair), []).append(pair)
+def _grouped(pairs: Sequence[Pair], key: Callable[[Pair], Any]) -> list[tuple[Any, list[int]]]:
+    """Group the numbers of pairs by a key."""
+    groups: dict[Any, list[int]] = {}
+    for number, pair in enumerate(pairs):
+        groups.setdefault(key(pair), []).append(number)
     return list(groups.items())
-
-
-def _averaged(rows: Sequence[Metrics]) -> Metrics:
-    """Average each metric over the rows that have it."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
-
-
-# Per step of the horizon: pooled over all series, channels and windows
-
-
-def _per_step(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    actual = np.concatenate([pair.part.actual for pair in pairs])  # [P, H]
-    scales = np.concatenate([_scales(pair.part) for pair in pairs])  # [P]
-    of_model = _stacked([pair.forecast for pair in pairs])
-    of_naive = _stacked([pair.naive for pair in pairs])
-    levels = pairs[0].forecast.quantile_levels
-    return [
-        {
-            "step": step + 1,
-            "metrics": _at_step(actual[:, step], of_model[..., step], scales, levels),
-            "naive": _at_step(actual[:, step], of_naive[..., step], scales, levels),
-        }
-        for step in range(actual.shape[1])
-    ]
-
-
-def _stacked(forecasts: Sequence[Forecast]) -> FloatArray:
-    """Stack mean and quantiles of every channel: [P, 1 + Q, H]."""
-    rows = [np.concatenate([one.mean[:, None], one.quantiles], axis=1) for one in forecasts]
-    return np.concatenate(rows)
-
-
-def _scales(part: Part) -> FloatArray:
-    """Find what an error of each channel [C] is divided by in MASE; NaN where it has no scale."""
-    one, none = np.ones(1), np.zeros(1)
-    season = part.past.season_length
-    return np.array([1 / accuracy.mase(one, none, past, season) for past in part.past.target])
-
-
-def _at_step(
-    actual: FloatArray, rows: FloatArray, scales: FloatArray, levels: tuple[float, ...]
-) -> Metrics:
-    """Measure one step: actual [P], rows [P, 1 + Q]."""
-    mean, quantiles = rows[:, 0], rows[:, 1:].T
-    metrics = {
-        "mae": accuracy.mae(actual, mean),
-        "rmse": accuracy.rmse(actual, mean),
-        "mape": accuracy.mape(actual, mean),
-        "smape": accuracy.smape(actual, mean),
-        "mase": accuracy.mae(actual / scales, mean / scales),
-    }
-    if levels:
-        metrics["wql"] = accuracy.wql(actual, quantiles, levels)
-    if len(levels) > 1 and abs(levels[0] + levels[-1] - 1) < 1e-9:
-        metrics["coverage"] = accuracy.coverage(actual, quantiles[0], quantiles[-1])
-        metrics["interval_width"] = accuracy.interval_width(quantiles[0], quantiles[-1])
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
 # The table
@@ -218,7 +196,9 @@ def _write_table(path: Path, pairs: Sequence[Pair]) -> None:
     with pq.ParquetWriter(path, schema) as writer:
         for _, group in _grouped(pairs, lambda pair: pair.window.number):
             tables = [
-                _table(pair, channel, schema) for pair in group for channel in _channels(pair)
+                _table(pairs[number], channel, schema)
+                for number in group
+                for channel in range(len(pairs[number].part.actual))
             ]
             writer.write_table(pa.concat_tables(tables))
 
@@ -227,12 +207,8 @@ def _schema(levels: tuple[float, ...]) -> pa.Schema:
     texts = [("item_id", pa.string()), ("channel", pa.string())]
     whole = [("window", pa.int32()), ("step", pa.int32())]
     times = [("origin", pa.timestamp("s")), ("timestamp", pa.timestamp("s"))]
-    numbers = ["actual", "mean", "naive", *map(repr, levels)]
+    numbers = ["actual", "mean", *BASELINES, *map(repr, levels)]
     return pa.schema([*texts, *whole, *times, *((name, pa.float64()) for name in numbers)])
-
-
-def _channels(pair: Pair) -> range:
-    return range(len(pair.part.actual))
 
 
 def _table(pair: Pair, channel: int, schema: pa.Schema) -> pa.Table:
@@ -248,7 +224,7 @@ def _table(pair: Pair, channel: int, schema: pa.Schema) -> pa.Table:
         pa.array(_times(part), pa.timestamp("s")),
         pa.array(part.actual[channel], from_pandas=True),  # what is missing is null
         pair.forecast.mean[channel],
-        pair.naive.mean[channel],
+        *(pair.baselines[name].mean[channel] for name in BASELINES),
         *pair.forecast.quantiles[channel],
     ]
     return pa.table(columns, schema=schema)

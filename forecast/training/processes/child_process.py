@@ -6,6 +6,7 @@ import queue
 import subprocess
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -61,11 +62,12 @@ def run_child(
     command = [str(options.python), *launcher, *RUNNER, str(folder)]
     with _Child(command, options, context.log) as child:
         watch = _Watch(child, context, options.limits)
-        pace = Pace()
+        paces: defaultdict[str, Pace] = defaultdict(Pace)  # of each phase
         last: Answer = {}
         for answer in child.answers(options.limits.poll_s):
             watch.look()
             if answer and "progress" in answer:
+                pace = paces[answer["progress"]["phase"]]
                 on_progress(_told(answer["progress"], pace, watch.memory_bytes))
             elif answer and "error" not in last:
                 last = answer

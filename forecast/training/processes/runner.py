@@ -14,11 +14,9 @@ from forecast.core.errors import ForecastError
 from forecast.training.processes.call import Call, received
 from forecast.training.processes.fitting import fit
 from forecast.training.processes.forecasting import forecast
-from forecast.training.processes.scoring import score
 
 ACTIONS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "fit": fit,
-    "score": score,
     "forecast": forecast,
 }
 """What may stand in an order's `action` → what does it, and gives JSON."""

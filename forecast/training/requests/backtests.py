@@ -162,10 +162,12 @@ def _check_times(plan: BacktestPlan, windows: tuple[Window, ...]) -> None:
 def _check_first_fit(plan: BacktestPlan, spec: ModelSpec, first: Window) -> None:
     """Refuse a first origin before which no series holds one step and a horizon after it."""
     config = checked_config(spec.config, plan.config, "/config")
-    needed = (config.horizon or 1) + 1
+    horizon = config.horizon or 1
+    needed = horizon + 1
     lengths = [part.past.length for part in first.parts]
-    left = max((length - held_steps(length, plan.validation, config) for length in lengths),
-               default=0)  # fmt: skip
+    left = max(
+        (length - held_steps(length, plan.validation, horizon) for length in lengths), default=0
+    )
     if left < needed:
         raise InvalidRequest.field(
             "/windows",

@@ -15,7 +15,7 @@ from forecast.models.base.config import ModelConfig, TrainingMode
 from forecast.models.spec import ModelSpec
 from forecast.serving.initialization import checked_config
 from forecast.store.sources import parse
-from forecast.training.splitting import held_steps
+from forecast.training.splitting import check_held_back, held_steps
 from forecast.training.years import years_of
 
 MOST_SNAPSHOTS = 200
@@ -118,8 +118,7 @@ def check_learnable(
         InvalidRequest: too little data at one of the cutoffs, no times, or too many years.
     """
     check_training_series(series, spec.capabilities)
-    for one in series:
-        held_steps(one.length, plan.validation, config)
+    check_held_back([one.length for one in series], plan.validation, config.horizon or 1)
     _check_times(series, plan)
     _check_enough(series, plan.cutoff, plan.validation, config, "/cutoff")
     if plan.snapshots is None:
@@ -179,7 +178,5 @@ def _check_enough(
 
 
 def _left(length: int, validation: Validation, config: ModelConfig) -> int:
-    try:
-        return length - held_steps(length, validation, config)
-    except InvalidRequest:  # it is this long at an early cutoff only; others may be longer
-        return 0
+    held = held_steps(length, validation, config.horizon or 1)
+    return 0 if validation.horizons and not held else length - held

@@ -58,9 +58,14 @@ class ValidationFields(WireModel):
     """What is held back of each series, to find the best weights by."""
 
     horizons: int | None = Field(
-        None, ge=0, le=MAX_HORIZON, description="The last so many horizons, in place of `share`."
+        None,
+        ge=0,
+        le=MAX_HORIZON,
+        description="The last so many horizons of the model, in place of `share`.",
     )
-    share: float = Field(0.1, ge=0, le=0.5, description="Share of each series; 0 for none.")
+    share: float = Field(
+        0.1, ge=0, le=0.5, description="Share of each series, but one horizon at least; 0 for none."
+    )
 
 
 class DistributedFields(WireModel):
@@ -121,6 +126,11 @@ class TrainingFields(CommonFields):
         SnapshotsFields | None,
         BeforeValidator(_switched, json_schema_input_type=bool | SnapshotsFields | None),
     ] = Field(None, description="A model of each past year too; true for all years there are.")
+    refit: bool | None = Field(
+        None,
+        description="When validation has chosen how long to train, learn all data for as long; by"
+        " default unless promote is never.",
+    )
     strict: bool | None = Field(
         None,
         description="Refuse (`looks_ahead`), rather than warn of, weights to start from that have"
@@ -128,6 +138,12 @@ class TrainingFields(CommonFields):
     )
     promote: Literal["never", "always", "if_better"] = Field(
         "always", description="Whether the new version becomes `current`."
+    )
+    promotion_margin: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="Of `if_better`: by what share MASE and WQL, on average, must be lower.",
     )
     validation_horizons: int | None = Field(
         None, ge=0, le=MAX_HORIZON, description="Older name of `validation.horizons`."

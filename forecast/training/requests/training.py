@@ -171,7 +171,9 @@ class TrainingReader:
             strict=strict if request.strict is None else request.strict,
             cutoff=request.cutoff,
             snapshots=snapshots,
+            refit=request.promote != "never" if request.refit is None else request.refit,
             promote=request.promote,
+            margin=request.promotion_margin,
             data_reference=request.data_reference,
             accept_license=request.accept_license,
         )

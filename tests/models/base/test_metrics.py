@@ -16,8 +16,8 @@ LEVELS = (0.1, 0.5, 0.9)
 SPREAD = np.array([[-2.0], [0.1], [1.5]])  # [Q, 1]
 HORIZON, SEASON = 6, 7
 NAMES = {
-    "mae", "rmse", "mape", "smape", "mase", "rmsse",
-    "pinball", "wql", "coverage", "interval_width", "msis",
+    "mae", "rmse", "mean_item_rmse", "mape", "smape", "mase", "rmsse",
+    "pinball", "wql", "mean_item_wql", "coverage_80", "interval_width_80", "msis_80",
 }  # fmt: skip
 
 
@@ -80,9 +80,12 @@ def test_every_measure_is_there(measured):
     assert set(measured) == NAMES
 
 
-@pytest.mark.parametrize(("name", "factor"), [("mae", 1), ("rmse", 1), ("mape", 100)])
-def test_point_errors_agree(losses, frames, measured, name, factor):
-    theirs = getattr(losses, name)(frames[0], models=["f"])["f"].mean()
+@pytest.mark.parametrize(
+    ("name", "function", "factor"),
+    [("mae", "mae", 1), ("mean_item_rmse", "rmse", 1), ("mape", "mape", 100)],
+)
+def test_point_errors_agree(losses, frames, measured, name, function, factor):
+    theirs = getattr(losses, function)(frames[0], models=["f"])["f"].mean()
     assert measured[name] == pytest.approx(factor * theirs)
 
 
@@ -106,16 +109,38 @@ def test_the_pinball_loss_is_the_mean_over_the_levels(losses, frames, measured):
 def test_the_weighted_quantile_loss_agrees(losses, frames, measured):
     models = {"f": [f"f-q{level}" for level in LEVELS]}
     theirs = losses.scaled_crps(frames[0], models, quantiles=np.array(LEVELS))["f"].mean()
-    assert measured["wql"] == pytest.approx(theirs)
+    assert measured["mean_item_wql"] == pytest.approx(theirs)
+    frame = frames[0]
+    sums = [
+        2 * (np.maximum(level * error, (level - 1) * error)).sum() / frame["y"].abs().sum()
+        for level in LEVELS
+        for error in [frame["y"] - frame[f"f-q{level}"]]
+    ]
+    assert measured["wql"] == pytest.approx(np.mean(sums))  # one ratio, as GluonTS has it
+
+
+def test_a_small_bad_series_does_not_hide_a_large_good_one():
+    """Pooled errors are those of all values; the mean over items weighs each series alike."""
+    large, tiny = Series(np.full((1, 20), 1000.0)), Series(np.full((1, 20), 1.0))
+    past = [hold_out(large, 4)[0], hold_out(tiny, 4)[0]]
+    answers = [
+        Forecast(np.full((1, 4), mean), np.full((1, 1, 4), mean), (0.5,)) for mean in (1010.0, 2.0)
+    ]
+    found = measure([(past[0], np.full((1, 4), 1000.0)), (past[1], np.full((1, 4), 1.0))], answers)
+    assert found["wql"] == pytest.approx(11 / 1001)
+    assert found["mean_item_wql"] == pytest.approx((0.01 + 1) / 2)
+    assert found["rmse"] == pytest.approx(np.sqrt((100 + 1) / 2))
+    assert found["mean_item_rmse"] == pytest.approx(5.5)
+    assert "mase" not in found  # neither ever changed
 
 
 def test_coverage_agrees(losses, frames, measured):
     theirs = losses.coverage(frames[0], ["f"], 80)["f"].mean()
-    assert 0 < measured["coverage"] == pytest.approx(theirs)
+    assert 0 < measured["coverage_80"] == pytest.approx(theirs)
 
 
-def test_interval_measures_are_of_the_outermost_levels(measured):
-    assert measured["interval_width"] == pytest.approx(3.5)
+def test_interval_measures_name_their_level(measured):
+    assert measured["interval_width_80"] == pytest.approx(3.5)
     scores = []
     for series in TEST:
         past, actual = hold_out(series, HORIZON)
@@ -123,7 +148,7 @@ def test_interval_measures_are_of_the_outermost_levels(measured):
         missed = np.maximum(low - actual[0], 0) + np.maximum(actual[0] - high, 0)
         changes = past.target[0, SEASON:] - past.target[0, :-SEASON]
         scores.append((3.5 + 2 / 0.2 * missed.mean()) / np.abs(changes).mean())
-    assert measured["msis"] == pytest.approx(np.mean(scores))
+    assert measured["msis_80"] == pytest.approx(np.mean(scores))
 
 
 def test_channels_count_as_series_do():
@@ -169,7 +194,7 @@ def test_what_has_no_meaning_for_one_series_is_the_mean_of_the_others():
     assert beside["mase"] == pytest.approx(alone["mase"])
     assert beside["mae"] == pytest.approx(alone["mae"] * 2 / 3)
     assert "mase" not in LastValue().evaluate([flat], task)
-    assert set(LastValue().evaluate([empty], task)) == {"interval_width"}
+    assert set(LastValue().evaluate([empty], task)) == {"interval_width_80"}
 
 
 def points(mean: FloatArray, levels: tuple[float, ...], quantiles: FloatArray) -> dict[str, float]:
@@ -179,7 +204,7 @@ def points(mean: FloatArray, levels: tuple[float, ...], quantiles: FloatArray) -
 
 def test_a_point_forecast_has_no_measure_of_quantiles():
     assert set(points(np.ones((1, 2)), (), np.empty((1, 0, 2)))) == {
-        "mae", "rmse", "mape", "smape", "mase", "rmsse",
+        "mae", "rmse", "mean_item_rmse", "mape", "smape", "mase", "rmsse",
     }  # fmt: skip
 
 
@@ -188,4 +213,4 @@ def test_levels_that_bound_no_symmetric_interval_have_no_measure_of_one(levels):
     quantiles = np.zeros((1, len(levels), 2))
     names = set(points(np.ones((1, 2)), levels, quantiles))
     assert "pinball" in names
-    assert not names & {"coverage", "interval_width", "msis"}
+    assert not [name for name in names if name.startswith(("coverage", "interval", "msis"))]

@@ -34,7 +34,7 @@ def test_it_learns_waves_better_than_their_last_season(trained):
     still = np.mean([np.abs(one.target[:, -12:] - one.target[:, [-13]]).mean() for one in TEST])
     assert measured["mae"] < 2.5 * naive
     assert measured["mae"] < 0.2 * still
-    assert 0.5 < measured["coverage"] < 1
+    assert 0.5 < measured["coverage_80"] < 1
 
 
 def test_it_forecasts_more_channels_than_it_has_seen(trained):
@@ -50,7 +50,7 @@ def test_a_distribution_is_learned_where_nll_is_asked():
     assert model.calibration_.kind == "quantiles"
     measured = model.evaluate(TEST, TASK)
     assert measured["mae"] < 0.3
-    assert 0.5 < measured["coverage"] <= 1
+    assert 0.5 < measured["coverage_80"] <= 1
 
 
 def test_gaps_in_the_series_to_learn_from_are_coped_with():

@@ -27,11 +27,6 @@ def test_auto_combines_from_five_steps_on(length, usual, method, seasons):
     assert (choice.method, choice.seasons) == (method, seasons)
 
 
-def test_auto_takes_arima_where_there_are_covariates():
-    assert choose(AUTO, 48, (12,), covariates=2).method == "auto_arima"
-    assert choose(AUTO, 11, (), covariates=2).method == "auto"
-
-
 @pytest.mark.parametrize("name", sorted(FEWEST))
 def test_too_short_a_history_gets_something_simpler_and_says_so(name):
     choice = choose(StatisticalOptions(model=name), 2, (12,))

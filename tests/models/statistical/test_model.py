@@ -61,11 +61,12 @@ def test_covariates_reach_arima_as_the_library_would_have_them(model, series_of)
         past_covariates={"promo": promo[:60]},
         future_covariates={"promo": promo[60:]},
     )
-    theirs = AutoARIMA().forecast(y=target, h=6, X=promo[:60, None], X_future=promo[60:, None])
-    for name in ("auto", "auto_arima"):
-        [ours] = model.predict([series], task_of(model=name))
-        np.testing.assert_allclose(ours.mean[0], theirs["mean"], rtol=1e-3)
-        np.testing.assert_allclose(ours.mean[0], 20 + 5 * promo[60:], rtol=0.1, atol=0.5)
+    center, scale = target.mean(), target.std()
+    price, ahead = promo[:60, None], promo[60:, None]
+    theirs = AutoARIMA().forecast(y=(target - center) / scale, h=6, X=price, X_future=ahead)
+    [ours] = model.predict([series], task_of(model="auto_arima"))
+    np.testing.assert_allclose(ours.mean[0], theirs["mean"] * scale + center, rtol=1e-3)
+    np.testing.assert_allclose(ours.mean[0], 20 + 5 * promo[60:], rtol=0.1, atol=0.5)
 
 
 def covariate_series(series_of, columns, target):
@@ -85,6 +86,41 @@ def test_covariates_that_repeat_each_other_or_stand_still_are_left_out(model, se
     )
     assert forecast.warnings == ("covariates that say nothing new were left out: 1, 2",)
     np.testing.assert_allclose(forecast.mean, alone.mean)
+
+
+def test_auto_regresses_on_covariates_that_help(model, series_of):
+    draw = np.random.default_rng(3)
+    promo = draw.normal(size=126)
+    target = 50 + 3 * promo[:120] + 0.5 * draw.normal(size=120).cumsum()
+    [forecast] = model.predict([covariate_series(series_of, [promo], target)], task_of())
+    assert forecast.warnings == ()
+    slope = np.polyfit(promo[120:], forecast.mean[0], 1)[0]
+    assert slope == pytest.approx(3, rel=0.1)
+
+
+def test_a_promotion_explains_ten_weeks(model, series_of):
+    """From statsforecast#308: sales of 10, or 60 under a promotion."""
+    promo = np.array([0.0, 1.0] * 5 + [1.0] * 6)
+    target = np.array([11.0, *[60.0, 10.0] * 4, 60.0])
+    [forecast] = model.predict([covariate_series(series_of, [promo], target)], task_of())
+    np.testing.assert_allclose(forecast.mean[0], 60, rtol=0.05)
+
+
+def test_auto_names_covariates_that_it_does_not_use(model, series_of):
+    draw = np.random.default_rng(0)
+    target = 11400 + 10 * np.arange(120) + 300 * draw.normal(size=120)
+    columns = [draw.normal(size=126), np.ones(126)]
+    [forecast] = model.predict([covariate_series(series_of, columns, target)], task_of())
+    [alone] = model.predict([series_of(target, freq="YS")], task_of())
+    assert forecast.warnings == (
+        "constant covariates were left out: 1",
+        "covariates that did not help at earlier origins were not used: 0",
+    )
+    np.testing.assert_array_equal(forecast.mean, alone.mean)
+    short = covariate_series(series_of, columns[:1], target[:3])
+    short = replace(short, past_covariates={"0": columns[0][:3]})
+    [forecast] = model.predict([short], task_of())
+    assert "naive does not use the covariates 0" in forecast.warnings
 
 
 def test_a_gap_in_a_covariate_is_filled(model, series_of):

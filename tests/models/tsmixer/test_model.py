@@ -39,7 +39,7 @@ def test_each_channel_is_as_sure_as_it_was_right(trained):
     forecast = trained.predict([TEST[0]], TASK)[0]
     width = (forecast.quantiles[:, 2] - forecast.quantiles[:, 0]).mean(axis=1) / [5, 1]
     assert width[1] < 0.6 * width[0]
-    assert 0.7 < trained.evaluate(TEST, TASK)["coverage"] < 0.9
+    assert 0.7 < trained.evaluate(TEST, TASK)["coverage_80"] < 0.9
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def test_intervals_learned_from_validation_cover_what_they_promise(folders):
     assert model.calibration_ is not None
     assert model.capabilities.max_context == 32
     measures = [
-        model.evaluate([noisy[5].last(48 + shift)], TASK)["coverage"] for shift in range(0, 120, 6)
+        model.evaluate([noisy[5].last(48 + shift)], TASK)["coverage_80"]
+        for shift in range(0, 120, 6)
     ]
     assert np.mean(measures) == pytest.approx(0.8, abs=0.12)
 

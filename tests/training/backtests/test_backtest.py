@@ -19,7 +19,7 @@ from forecast.models import MODEL_REGISTRY
 from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.training.backtests.backtest import run_backtest
-from forecast.training.backtests.naive import seasonal_naive
+from forecast.training.backtests.baselines import BASELINES, seasonal_naive
 from forecast.training.fits import Fits
 from tests.training.stored_models import process_of, publish, publish_snapshot, store_at
 
@@ -123,7 +123,9 @@ def test_yearly_windows_use_the_snapshot_of_the_year_before(worker, store):
     check_table(worker, result, snapshots[2019])
     check_measures(worker, result)
     assert outcome.metrics["mase"] == result["metrics"]["mase"]
-    assert outcome.metrics["naive_mase"] == result["naive"]["mase"]
+    best = result["baselines"][result["best_baseline"]]
+    assert outcome.metrics["baseline_mase"] == best["mase"]
+    assert result["best_baseline"].replace("_", " ") in outcome.message
     assert worker.reports[-1].phase == "measuring"
     assert any(report.window_number == 4 for report in worker.reports)
 
@@ -143,7 +145,7 @@ def check_table(worker, result, version):
     np.testing.assert_allclose(rows["mean"], expected.mean[0], rtol=1e-5)
     np.testing.assert_allclose(rows["0.9"], expected.quantiles[0, 2], rtol=1e-5)
     np.testing.assert_array_equal(rows["actual"], SERIES[1].target[0, kept : kept + HORIZON])
-    np.testing.assert_array_equal(rows["naive"], seasonal_naive(past, task).mean[0])
+    np.testing.assert_array_equal(rows["seasonal_naive"], seasonal_naive(past, task).mean[0])
     assert [str(time)[:10] for time in rows["timestamp"]] == [
         "2020-10-09", "2020-10-16", "2020-10-23",
     ]  # fmt: skip
@@ -152,15 +154,20 @@ def check_table(worker, result, version):
 def check_measures(worker, result):
     """Measured anew, from the table."""
     table = worker.table()
-    for name, column in (("metrics", "mean"), ("naive", "naive")):
+    for column in ("mean", *BASELINES):
+
+        def mae(found, column=column):
+            own = found["metrics"] if column == "mean" else found["baselines"][column]
+            return own["mae"]
+
         error = (table["actual"] - table[column]).abs()
-        assert result[name]["mae"] == pytest.approx(error.mean())
+        assert mae(result) == pytest.approx(error.mean())
         by_step = error.groupby(table["step"]).mean().tolist()
-        assert [one[name]["mae"] for one in result["per_step"]] == pytest.approx(by_step)
+        assert [mae(one) for one in result["per_step"]] == pytest.approx(by_step)
         by_item = error.groupby(table["item_id"]).mean().tolist()
-        assert [one[name]["mae"] for one in result["per_item"]] == pytest.approx(by_item)
+        assert [mae(one) for one in result["per_item"]] == pytest.approx(by_item)
         by_window = error.groupby(table["window"]).mean().tolist()
-        assert [one[name]["mae"] for one in result["per_window"]] == pytest.approx(by_window)
+        assert [mae(one) for one in result["per_window"]] == pytest.approx(by_window)
     first = table[(table["window"] == 1) & (table["item_id"] == "a")]
     past = SERIES[0].target[0, : 160 - HORIZON - 39]
     mase = accuracy.mase(first["actual"].to_numpy(), first["mean"].to_numpy(), past, 52)
@@ -168,7 +175,7 @@ def check_measures(worker, result):
     past = SERIES[1].target[0, : 160 - HORIZON - 39]
     mase += accuracy.mase(other["actual"].to_numpy(), other["mean"].to_numpy(), past, 52)
     assert result["per_window"][0]["metrics"]["mase"] == pytest.approx(mase / 2)
-    assert 0 <= result["metrics"]["coverage"] <= 1
+    assert 0 <= result["metrics"]["coverage_80"] <= 1
 
 
 def test_what_comes_after_an_origin_changes_nothing_of_its_forecast(tmp_path, store):
@@ -184,7 +191,7 @@ def test_what_comes_after_an_origin_changes_nothing_of_its_forecast(tmp_path, st
         worker.run(plan, series)
         tables.append(worker.table())
     known = tables[0]["window"] <= 2
-    for column in ("mean", "naive", "0.1", "0.9"):
+    for column in ("mean", *BASELINES, "0.1", "0.9"):
         np.testing.assert_array_equal(tables[0][column][known], tables[1][column][known])
     assert (tables[0]["mean"][~known] != tables[1]["mean"][~known]).all()
 
@@ -222,8 +229,9 @@ def test_a_worker_that_dies_repeats_no_fit_and_publishes_nothing(worker, store):
     assert all(one["fitted"] and one["version"] is None for one in result["per_window"])
     assert len({one["sha256"] for one in result["per_window"]}) == 2
     assert store.model("lstm").versions() == []
+    best = result["baselines"][result["best_baseline"]]
     assert worker.run(plan).metrics == result["metrics"] | {
-        f"naive_{name}": value for name, value in result["naive"].items()
+        f"baseline_{name}": value for name, value in best.items()
     }
 
 

@@ -9,7 +9,7 @@ from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
 from forecast.jobs.plans import BacktestPlan
-from forecast.training.backtests.naive import seasonal_naive
+from forecast.training.backtests.baselines import seasonal_naive
 from forecast.training.backtests.windows import windows_of
 
 DAILY = Frequency.parse("D")

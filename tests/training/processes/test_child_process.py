@@ -15,7 +15,7 @@ from forecast.jobs.series_files import write_series
 from forecast.models import MODEL_REGISTRY
 from forecast.training.processes.call import ORDER
 from forecast.training.processes.child_process import run_child
-from forecast.training.processes.fitting import TRAIN, VALIDATION, Order
+from forecast.training.processes.fitting import SERIES, Order
 from forecast.training.processes.limits import ChildLimits, Pace
 from forecast.training.processes.options import ProcessOptions
 from tests.training.fit_helpers import ENVIRONMENT, LSTM, job_at, weekly
@@ -24,18 +24,18 @@ SPEC = MODEL_REGISTRY["lstm"]
 ENDLESS = {"max_steps": None, "max_epochs": 100_000, "early_stopping": None}
 
 
-def ordered(folder: Path, **changes) -> Path:
+def ordered(folder: Path, *, refit: bool = False, **changes) -> Path:
     """An order to fit a model, in a folder."""
     order = Order(
         model_id="lstm",
         config=LSTM | changes,
         weights=None,
         target=folder / "target",
+        refit=refit,
         checkpoints=folder / "checkpoints",
     )
     (folder / ORDER).write_text(order.model_dump_json())
-    write_series(folder / TRAIN, [weekly(4)])
-    write_series(folder / VALIDATION, [])
+    write_series(folder / SERIES, [weekly(4)])
     return folder
 
 
@@ -206,10 +206,14 @@ run(folder, job_at(folder), options(), lambda told: print(told.step, flush=True)
 
 def test_two_processes_share_a_fit_and_one_of_them_speaks(tmp_path):
     job, heard = job_at(tmp_path), []
-    folder = ordered(tmp_path, distributed={"strategy": "ddp", "timeout_s": 60}, max_steps=60)
+    sharing = {"strategy": "ddp", "timeout_s": 60}
+    folder = ordered(tmp_path, refit=True, distributed=sharing, max_steps=60)
     done = run(folder, job, options(), heard.append, processes=2)
-    assert set(done["metrics"]) == {"loss"}
-    assert [one.step for one in heard if one.step == 60] == [60]
+    assert set(done["metrics"]) == {"validation_loss"}
+    assert [one.step for one in heard if one.phase == "training"][-1] == 60
+    record = json.loads((tmp_path / "target" / "training_metadata.json").read_bytes())
+    assert record["refit"]
+    assert [one.step for one in heard if one.phase == "refitting"][-1] == record["length"]["steps"]
     saved = json.loads((tmp_path / "target" / "config.json").read_bytes())
     assert saved["config"]["distributed"]["strategy"] == "ddp"
     assert list((tmp_path / "checkpoints").glob("step-*.json"))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from forecast.core.types import Series
+from forecast.jobs.plans import Validation
 from forecast.jobs.series_files import write_series
 from forecast.training.processes.call import ORDER
-from forecast.training.processes.fitting import TRAIN, VALIDATION, Order
+from forecast.training.processes.fitting import SERIES, Order
 
 pytest.importorskip("torch", reason="needs the networks extra")
 
@@ -36,12 +37,12 @@ def start(tmp_path):
             config=CONFIG | config,
             weights=None,
             target=tmp_path / "trained" / "one",
+            validation=Validation(horizons=0),
             data_reference=None,
         )
         (tmp_path / ORDER).write_text(order.model_dump_json())
         series = Series(np.sin(np.arange(200.0) * 2 * np.pi / 12)[None])
-        write_series(tmp_path / TRAIN, [series])
-        write_series(tmp_path / VALIDATION, [])
+        write_series(tmp_path / SERIES, [series])
         process = subprocess.Popen(
             [sys.executable, "-m", "forecast.training.processes.runner", str(tmp_path)],
             stdin=subprocess.PIPE,
