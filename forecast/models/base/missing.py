@@ -11,14 +11,11 @@ _MUCH = 0.2  # of all values
 def invented(target: FloatArray) -> tuple[str, ...]:
     """Warn where many values of a target [C, T] are missing and so will be interpolated."""
     missing = np.isnan(trimmed(target))
-    share = float(missing.mean())
-    if share <= _MUCH:
+    if missing.mean() <= _MUCH:
         return ()
-    return (
-        f"{share:.0%} of the values ({missing.sum()} of {missing.size}) are missing, and lie on"
-        " straight lines between the others here; send fewer steps, or a model that takes missing"
-        " values",
-    )
+    count, steps = int(missing.sum()), missing.size
+    share = round(100 * count / steps)
+    return (f"{count} of {steps} past values ({share} %) are missing and were filled in",)
 
 
 def interpolate(values: FloatArray) -> FloatArray:

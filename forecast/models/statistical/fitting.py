@@ -74,7 +74,11 @@ class Fit:
 
 def fit(job: Job) -> Fit:
     """Fit and forecast; a series that defeats its method gets the naive one and a warning."""
-    job = _settled(job)
+    with np.errstate(all="ignore"):  # what comes of an overflow is checked
+        return _fit(_settled(job))
+
+
+def _fit(job: Job) -> Fit:
     try:
         answer = _forecast(job)
     except CannotFit:
@@ -82,7 +86,7 @@ def fit(job: Job) -> Fit:
     if _is_plausible(job, answer.mean):
         return answer
     simpler = _simpler(job, "left any plausible range of this series")
-    return fit(simpler) if simpler.choice.method == "auto" else _forecast(simpler)
+    return _fit(simpler) if simpler.choice.method == "auto" else _forecast(simpler)
 
 
 def keep(job: Job) -> Document | None:
@@ -146,7 +150,7 @@ def _forecast(job: Job) -> Fit:
         quantiles=scaler.restore(quantiles)[:, job.gap :],
         warnings=job.choice.warnings + notes + more + _unused(job),
         methods={
-            member.name: round(weight, 4)
+            member.name: round(float(weight), 4)
             for member, weight in zip(combination.members, combination.weights, strict=True)
         },
     )

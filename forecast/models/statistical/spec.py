@@ -23,7 +23,7 @@ Season = Annotated[int, Field(ge=1, le=10_000)]
 class StatisticalOptions(ModelOptions):
     """Which method, and which seasons."""
 
-    model: MethodName = Field("auto", description="The method; auto chooses one per series.")
+    model: MethodName = Field("auto", description="The method; auto combines several.")
     season_length: Season | None = Field(
         None, description="Steps in a season; 1 for none. By default from the frequency."
     )
@@ -56,8 +56,8 @@ SPEC = ModelSpec(
     model_id="statistical",
     name="Statistical models",
     version="2.1.1",
-    description="AutoETS, AutoARIMA, AutoTheta, AutoCES, MSTL, naive models and an automatic"
-    " choice, fitted to each series within the request",
+    description="AutoETS, AutoARIMA, AutoTheta, AutoCES, MSTL, naive models and a combination"
+    " of them, fitted to each series within the request",
     default_port=8004,
     model="forecast.models.statistical.model:StatisticalModel",
     weights=None,

@@ -249,6 +249,11 @@ def test_a_unit_changes_nothing_but_the_unit(name, scale, level, model, series_o
     np.testing.assert_allclose((moved.quantiles - level) / scale, plain.quantiles, **close)
 
 
+def test_values_whose_quantiles_may_be_no_floats_are_refused(model, series_of):
+    with pytest.raises(BadData, match="larger unit"):
+        model.check(series_of([1.0, 2e305, 3.0]), task_of())
+
+
 def test_daily_prices_get_no_week(model, series_of):
     steps = np.random.default_rng(4).normal(size=(10, 400))
     forecasts = model.predict(
