@@ -74,9 +74,8 @@ def require_digests(folder: Path) -> None:
     Raises:
         VersionDamaged: a file is missing, not listed, or not what was written.
     """
-    listed = dict(
-        reversed(line.split(maxsplit=1)) for line in (folder / DIGESTS).read_text().splitlines()
-    )
+    lines = (folder / DIGESTS).read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
     found = {file.relative_to(folder).as_posix(): file_digest(file) for file in _weights(folder)}
     if found != listed:
         names = sorted(dict(listed.items() ^ found.items()))
