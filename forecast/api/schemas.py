@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forecast.core.lookahead import Provenance
 from forecast.jobs.records import Job
 
 
@@ -151,6 +152,10 @@ class VersionDocument(Document):
     created_at: datetime
     trained_at: datetime | None
     cutoff: datetime | None = Field(description="Nothing later had any part in it.")
+    provenance: Provenance = Field(
+        description="Until when its data went, that of its first weights included, and all foreign"
+        " weights it descends from."
+    )
     metrics: dict[str, float]
     sha256: str = Field(description="Of its weights.")
     size_bytes: int

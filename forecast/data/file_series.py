@@ -22,6 +22,7 @@ from forecast.data.validation import excerpt, member
 
 DATE = "date"
 _SOURCE = "/data_source_url_or_path"
+_BEGIN = "/parameters/context_start_date"
 _END = "/parameters/context_end_date"
 _TEXT_ROLES = frozenset({"dynamic_categorical", "static_categorical"})
 
@@ -141,13 +142,13 @@ def _window(
     ordered = times[order]
     freq = _frequency(ordered)
     observed = np.atleast_1d(np.isfinite(targets[:, order]).any(axis=0))
-    begin, end = _bounds(ordered.utc, observed, request.parameters)
+    begin, end = _bounds(ordered, observed, request.parameters)
     count = end - begin
     axis = axis_from_times(ordered[begin:], freq, _SOURCE, most=policy.max_points, past=count)
     as_of = wanted_of(request.parameters).as_of
     if as_of is not None:
         end = begin + _rows_known(axis, as_of, request.label, count)
-        _check_observed(observed[begin:end], ordered.utc)
+        _check_observed(observed[begin:end], ordered.wall)
         count = end - begin
         axis = axis_from_times(ordered[begin:], freq, _SOURCE, most=policy.max_points, past=count)
     assert axis.start is not None
@@ -175,23 +176,28 @@ def _frequency(ordered: LocalTimes) -> Frequency:
 
 
 def _bounds(
-    ordered: Timestamps,
+    ordered: LocalTimes,
     observed: npt.NDArray[np.bool_],
     parameters: NamedFileParameters,
 ) -> tuple[int, int]:
-    """Find the rows of the context: from one, up to and without the other."""
+    """Find the rows of the context: from one, up to and without the other.
+
+    A bound without an offset is a time of the clock that the dates are of.
+    """
     begin = 0
     if parameters.context_start_date is not None:
-        first, _ = read_time(parameters.context_start_date, "/parameters/context_start_date")
-        begin = int(np.searchsorted(ordered, first))
+        first, has_offset = read_time(parameters.context_start_date, _BEGIN)
+        begin = int(np.searchsorted(ordered.utc if has_offset else ordered.wall, first))
     wanted = wanted_of(parameters)
     named, _ = earlier(parameters.context_end_date, wanted, _END)
     if named is not None:
-        end = int(np.searchsorted(ordered, read_moment(named, _END), side="right"))
+        last = read_moment(named, _END)
+        dates = ordered.utc if read_time(named, _END)[1] else ordered.wall
+        end = int(np.searchsorted(dates, last, side="right"))
     else:
         known = np.flatnonzero(observed)
         end = int(known[-1]) + 1 if known.size else 0
-    _check_observed(observed[begin:end], ordered)
+    _check_observed(observed[begin:end], ordered.wall)
     return begin, end
 
 

@@ -46,7 +46,14 @@ Constants = Annotated[
 ]
 Times = Annotated[
     Any,
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "number"}]}},
+                {"type": "null"},
+            ]
+        }
+    ),
 ]
 Moment = Annotated[str | None, Field(max_length=64)]
 VersionName = Annotated[str | None, Field(min_length=1, max_length=256)]

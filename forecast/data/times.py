@@ -43,7 +43,12 @@ def read_times(values: Any, pointer: str) -> LocalTimes:
 
 
 def read_time(value: Any, pointer: str) -> tuple[np.datetime64, bool]:
-    """Read one time: datetime64[s], in UTC where it has an offset, and whether it has."""
+    """Read one moment: datetime64[s], in UTC where it has an offset, and whether it has.
+
+    A month or a year is none.
+    """
+    if type(value) is str and _MONTH.fullmatch(value):
+        raise InvalidRequest.field(pointer, f"{excerpt(value)} is not {_SENT_AS}")
     read = read_local(value, pointer)
     return read.utc[0], read.offsets is not None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Series
 from forecast.models.base.config import TrainingMode
 from forecast.models.base.model import BaseTimeSeriesModel
@@ -58,15 +59,24 @@ def with_promo(kind: str, noise: FloatArray, item_id: str, values: FloatArray) -
 
 
 def learned(model: BaseTimeSeriesModel, kind: str, folder: Path) -> BaseTimeSeriesModel:
-    """Train a copy of a model on series that such a covariate explains."""
+    """Train a copy of a model on series that such a covariate explains.
+
+    Raises:
+        InvalidRequest: it takes no such covariate, with training or without.
+    """
+    series = [explained(kind, seed) for seed in range(8)]
     if model.spec.capabilities.trainable:
         mode = TrainingMode.FROM_SCRATCH
         changes = LEARNING | {"max_steps": 150, "training_mode": mode, "horizon": HORIZON}
-        copy = type(model)(model.config.model_copy(update=changes))
-    else:
-        model.save_model(folder / "made-up")
-        copy = type(model).load_model(folder / "made-up", max_steps=100, **LEARNING)
-    return copy.fit([explained(kind, seed) for seed in range(8)])
+        return type(model)(model.config.model_copy(update=changes)).fit(series)
+    model.save_model(folder / "made-up")
+    once, copy = (
+        type(model).load_model(folder / "made-up", max_steps=steps, **LEARNING)
+        for steps in (1, 100)
+    )
+    if not claims(once.fit(series).capabilities, kind):
+        raise InvalidRequest(f"takes no {kind} covariates, also after a training")
+    return copy.fit(series)
 
 
 def response(model: BaseTimeSeriesModel, kind: str) -> float:

@@ -6,6 +6,10 @@ from forecast.core.errors import InvalidRequest
 from forecast.models.base.model import BaseTimeSeriesModel
 from tests.contract import forecasts
 from tests.contract.covariates import KINDS, claims, follows_a_covariate
+from tests.contract.lookahead import begins_validation_at_the_split
+
+# What a family does not do yet. Strict: who mends it takes it out of here.
+FAULTS = {("prophet", "covers_random_walks"): "its 80 % intervals hold 55 % of random walks"}
 
 
 def wanted(model: BaseTimeSeriesModel, check: forecasts.Check) -> str | None:
@@ -23,9 +27,11 @@ def wanted(model: BaseTimeSeriesModel, check: forecasts.Check) -> str | None:
 
 
 @pytest.mark.parametrize("check", forecasts.ALL, ids=lambda check: check.__name__)
-def test_a_forecast_is_right_where_that_can_be_known(model, check):
+def test_a_forecast_is_right_where_that_can_be_known(request, model, check):
     if reason := wanted(model, check):
         pytest.skip(reason)
+    if fault := FAULTS.get((model.spec.model_id, check.__name__)):
+        request.applymarker(pytest.mark.xfail(reason=fault, strict=True))
     check(model)
 
 
@@ -41,3 +47,11 @@ def test_a_covariate_of_each_kind_it_claims_moves_the_forecast(model, kind, tmp_
         if not model.spec.variants:
             raise
         pytest.skip(f"this variant takes none: {refused}")
+
+
+def test_no_validation_window_begins_before_the_split(model, tmp_path):
+    if not (model.spec.needs_training or model.spec.capabilities.fine_tunable):
+        pytest.skip("learns nothing by windows")
+    if model.spec.config.operator_fields:
+        pytest.skip("a service decides")
+    begins_validation_at_the_split(model, tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from forecast.core.types import Forecast, ForecastTask, Series
 from tests.contract import forecasts
 from tests.contract.covariates import follows_a_covariate
+from tests.contract.lookahead import begins_validation_at_the_split, holds_nothing_later
 from tests.contract.seasonal_drift import SeasonalDriftModel
 
 
@@ -89,3 +90,24 @@ def test_the_model_that_is_spoilt_here_is_right_before():
 )
 def test_a_wrong_model_fails(wrong, noticed):
     assert noticed <= failed(wrong.tiny())
+
+
+def test_a_cut_that_keeps_one_step_too_many_fails():
+    holds_nothing_later(Series.until)
+    with pytest.raises(AssertionError):
+        holds_nothing_later(lambda series, moment: series.until(series.steps_until(moment) + 1))
+
+
+def test_a_split_that_leaks_fails(tmp_path):
+    pytest.importorskip("torch", reason="needs the networks extra")
+    from tests.models.base.linear_model import LinearModel
+
+    class Leaking(LinearModel):
+        """Chooses its weights by all windows of the validation series."""
+
+        def fit(self, *series, first_validation_steps=(), **others):
+            return super().fit(*series, **others)
+
+    begins_validation_at_the_split(LinearModel.tiny(), tmp_path / "right")
+    with pytest.raises(AssertionError):
+        begins_validation_at_the_split(Leaking.tiny(), tmp_path / "leaking")

@@ -1,10 +1,15 @@
 """Days, weeks and months as their senders date them: what is read, and which steps follow."""
 
+from datetime import UTC, timedelta, timezone
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forecast.core.errors import InvalidRequest
+from forecast.data.times import read_times
 from forecast.data.timestamps import future_texts
 
 
@@ -223,3 +228,22 @@ def test_months_and_weeks_on_any_day_are_read_at_a_frequency_that_is_sent(
     twice = {"timestamps": [times[0], *times[:3]], "target": [1, 2, 3, 4], "freq": freq}
     with pytest.raises(InvalidRequest, match="must increase"):
         read({"inputs": [twice], "parameters": {"horizon": 1}})
+
+
+OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+MOMENTS = st.datetimes(
+    pd.Timestamp("1700-01-01").to_pydatetime(),
+    pd.Timestamp("2200-01-01").to_pydatetime(),
+    timezones=OFFSETS,
+).map(lambda moment: moment.replace(microsecond=0))
+
+
+@given(st.lists(MOMENTS, min_size=1, max_size=20))
+def test_times_are_the_same_moments_in_utc_and_what_their_clock_showed(moments):
+    local = read_times([moment.isoformat() for moment in moments], "/times")
+    for moment, wall, utc in zip(moments, local.wall, local.utc, strict=True):
+        assert wall == np.datetime64(moment.replace(tzinfo=None), "s")
+        assert utc == np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "s")
+    naive = read_times([moment.replace(tzinfo=None).isoformat() for moment in moments], "/times")
+    np.testing.assert_array_equal(naive.utc, local.wall)
+    assert naive.clock is None

@@ -230,6 +230,12 @@ ERRORS = [
     ({"sales": "target"}, {"quantile_indices": [10]}, "/parameters/quantile_indices/0", "highest"),
     ({"sales": "target"}, {"quantile_indices": [-1]}, "/parameters/quantile_indices/0", "between"),
     ({"sales": "target"}, {"quantiles": [1.5]}, "/parameters/quantiles/0", "between 0 and 1"),
+    (
+        {"sales": "target"},
+        {"context_end_date": "2026-01"},
+        "/parameters/context_end_date",
+        "no date such as",
+    ),
     ({"sales": "target"}, {"context_end_date": "x"}, "/parameters/context_end_date", "ISO 8601"),
     ({"sales": "target"}, {"model_options": {"a": 1}}, "/parameters/model_options/a", "unknown"),
     ({"sales": "target"}, {"horizon": 1}, "/parameters/horizon", "unknown field"),
@@ -346,3 +352,18 @@ def test_an_hourly_file_of_two_years_is_read(read_file, root):
     assert (series.freq.alias, series.season_length) == ("h", 24)
     assert series.future_covariates["HUFL"].shape == (24,)
     assert request.named_file.actual_future[0].shape == (24,)
+
+
+def test_dates_of_a_clock_are_bounded_and_answered_on_it(root, read_file):
+    dates = pd.date_range("2025-10-20", periods=10, freq="D", tz="Europe/Berlin")
+    frame = FRAME[["sales"]].iloc[[0] * 10].assign(date=[date.isoformat() for date in dates])
+    frame.to_csv(root / "clock.csv.gz", index=False)
+    asked = {"context_start_date": "2025-10-21", "context_end_date": "2025-10-27"}
+    request = read_file({"sales": "target"}, _source="local://data/clock.csv.gz", **asked)
+    (series,) = request.series
+    assert (series.length, series.clock) == (7, "+01:00")
+    assert str(series.start) == "2025-10-21T00:00:00"
+    assert [len(known) for known in request.named_file.actual_future] == [2]
+    utc = {"context_start_date": "2025-10-20T22:00:00Z", "context_end_date": "2025-10-26T23:00:00Z"}
+    (same,) = read_file({"sales": "target"}, _source="local://data/clock.csv.gz", **utc).series
+    assert (same.start, same.length) == (series.start, series.length)

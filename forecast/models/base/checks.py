@@ -132,6 +132,26 @@ def _without(covariates: Mapping[str, Value], names: set[str]) -> dict[str, Valu
     return {name: value for name, value in covariates.items() if name not in names}
 
 
+def constant_covariates(series: Series) -> tuple[str, ...]:
+    """Name the known covariates that never change while a univariate target is observed.
+
+    A regression within the series learns nothing of them.
+    """
+    observed = ~np.isnan(series.target[0])
+    names = []
+    for name in sorted(series.future_covariates):
+        values = series.past_covariates[name][observed]
+        known = values if is_categorical(values) else values[~np.isnan(values)]
+        if len(np.unique(known)) < 2:
+            names.append(name)
+    return tuple(names)
+
+
+def left_out(names: Sequence[str]) -> tuple[str, ...]:
+    """Say which covariates were constant, where any was."""
+    return (f"constant covariates were left out: {', '.join(names)}",) if names else ()
+
+
 def check_training_options(config: ModelConfig, able: Capabilities, *, distributed: bool) -> None:
     """Refuse a way of training that the family does not have.
 

@@ -144,8 +144,8 @@ class ConformalCalibration:
         return offsets
 
     @classmethod
-    def made_up(cls, horizon: int) -> Self:
-        """Make offsets of Gaussian errors of scale 1 at the last step, for a tiny model."""
+    def assumed(cls, horizon: int) -> Self:
+        """Take errors for Gaussian that grow to the scale of the context, where none is known."""
         growth = np.sqrt(np.arange(1, horizon + 1) / horizon)
         return cls(POINT_LEVELS, (_normal(np.array(POINT_LEVELS))[:, None] * growth)[None])
 

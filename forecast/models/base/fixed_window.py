@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import rounded_up
 from forecast.models.base.config import TrainingMode
@@ -207,16 +206,13 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
 
     def _calibrate(self, validation: Windows) -> ConformalCalibration | None:
         levels = self._native_levels() if self._has_quantiles() else None
-        try:
-            return ConformalCalibration.from_windows(
-                validation,
-                partial(self._forecast_windows, levels=levels or ()),
-                self.config.batch_size,
-                levels=levels,
-                per_channel=self.calibrates_per_channel,
-            )
-        except BadData:  # nothing in the validation series ever changes
-            return None
+        return ConformalCalibration.from_windows(
+            validation,
+            partial(self._forecast_windows, levels=levels or ()),
+            self.config.batch_size,
+            levels=levels,
+            per_channel=self.calibrates_per_channel,
+        )
 
     @torch.inference_mode()
     def _forecast_windows(self, windows: WindowBatch, levels: Sequence[float]) -> FloatArray:

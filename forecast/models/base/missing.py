@@ -11,14 +11,11 @@ _MUCH = 0.2  # of all values
 def invented(target: FloatArray) -> tuple[str, ...]:
     """Warn where many values of a target [C, T] are missing and so will be interpolated."""
     missing = np.isnan(trimmed(target))
-    share = float(missing.mean())
-    if share <= _MUCH:
+    if missing.mean() <= _MUCH:
         return ()
-    return (
-        f"{share:.0%} of the values ({missing.sum()} of {missing.size}) are missing, and lie on"
-        " straight lines between the others here; send fewer steps, or a model that takes missing"
-        " values",
-    )
+    count, steps = int(missing.sum()), missing.size
+    share = round(100 * count / steps)
+    return (f"{count} of {steps} past values ({share} %) are missing and were filled in",)
 
 
 def interpolate(values: FloatArray) -> FloatArray:
@@ -52,7 +49,7 @@ def interpolate(values: FloatArray) -> FloatArray:
 def trailing_gap(target: FloatArray) -> int:
     """Count the steps at the end [C, T] in which no channel is observed."""
     observed = np.flatnonzero(~np.isnan(target).all(axis=0))
-    return target.shape[1] - 1 - int(observed.max(initial=-1))
+    return int(target.shape[1] - 1 - observed.max(initial=-1))
 
 
 def trimmed(values: FloatArray) -> FloatArray:

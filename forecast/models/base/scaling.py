@@ -84,7 +84,8 @@ def _alone(values: CovariateArray) -> CovariateArray:
     if is_categorical(values):
         return values
     row = np.asarray(values, dtype=float)[None]
-    return Scaling.of(row).apply(row)[0]
+    alone: FloatArray = Scaling.of(row).apply(row)[0]
+    return alone
 
 
 def spread_warnings(series: Series) -> tuple[str, ...]:

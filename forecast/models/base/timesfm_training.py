@@ -16,6 +16,7 @@ from forecast.models.base.lora import LoraMixin
 from forecast.models.base.scaling import standardised
 from forecast.models.base.torch_direct import Level, joint_loss
 from forecast.models.base.torch_training import Batch
+from forecast.models.base.tuned_quantiles import TunedQuantiles
 from forecast.models.base.tuning_config import TuningConfig
 from forecast.models.base.windows import Windows
 
@@ -24,7 +25,7 @@ PATCH = 32
 _LONGEST_CONTEXT = 2048  # of a training window, where none is set
 
 
-class TunedTimesFM(DistributedMixin, LoraMixin):
+class TunedTimesFM(DistributedMixin, LoraMixin, TunedQuantiles):
     """Trains all ten heads, the mean and the nine deciles, on windows of every length.
 
     The loss is that of the authors, squared errors of the mean and the pinball loss of the
@@ -41,6 +42,9 @@ class TunedTimesFM(DistributedMixin, LoraMixin):
         self, network: nn.Module, pasts: Sequence[torch.Tensor], context: int
     ) -> torch.Tensor:
         """Run the port on N pasts [T], padded to `context` steps: [N, 128, 10]."""
+
+    def _own_levels(self) -> tuple[float, ...]:
+        return self.levels
 
     def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
         observed = batch.past_observed[:, 0]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from forecast.core.errors import ModelNotReady
+from forecast.core.errors import BadData, ModelNotReady
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.checkpoints import CheckpointFolder
 from forecast.models.base.config import TrainingConfig
@@ -79,7 +79,11 @@ class TorchModel(BaseTimeSeriesModel):
     # What a family or a mixin may refine
 
     def _calibrate(self, validation: Windows) -> ConformalCalibration | None:  # noqa: ARG002
-        """Measure the trained network on the validation windows; None where it is not done."""
+        """Measure the trained network on the validation windows; None where it is not done.
+
+        Raises:
+            BadData: they tell nothing.
+        """
         return None
 
     def _prepare_training(self, train: Sequence[Series]) -> None:
@@ -119,8 +123,14 @@ class TorchModel(BaseTimeSeriesModel):
         )
         result = training.run(windows, on_progress, self._length)
         self.model_ = self._after_training(network).eval()
-        self.calibration_ = self._calibrate(held_back) if held_back is not None else None
+        self.calibration_ = self._calibration_on(held_back)
         return result
+
+    def _calibration_on(self, validation: Windows | None) -> ConformalCalibration | None:
+        try:
+            return self._calibrate(validation) if validation is not None else None
+        except BadData:  # nothing in the validation series ever changes
+            return None
 
     def _validation_windows(self, validation: Sequence[Series]) -> Windows | None:
         """Cut validation windows; none of their futures begins in what was trained on."""

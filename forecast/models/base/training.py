@@ -137,7 +137,7 @@ def data_sha256(series: Sequence[Series]) -> str:
     digest = hashlib.sha256()
     for one in series:
         freq = one.freq.alias if one.freq else None
-        of = (one.item_id, one.channels, one.target.shape, str(one.start), freq)
+        of = (one.item_id, one.channels, one.target.shape, str(one.start), freq, one.clock)
         digest.update(repr(of).encode())
         digest.update(np.ascontiguousarray(one.target, dtype="<f8").tobytes())
         for covariates in (one.past_covariates, one.future_covariates, one.static_covariates):

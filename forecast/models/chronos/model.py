@@ -12,11 +12,12 @@ from forecast.core.errors import InvalidRequest
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.checks import check_training_series
 from forecast.models.base.config import ModelConfig
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.lora import LoraMixin
 from forecast.models.base.scaling import standardised
-from forecast.models.base.torch_model import TorchModel
 from forecast.models.base.torch_training import Batch
+from forecast.models.base.tuned_quantiles import TunedQuantiles
 from forecast.models.base.windows import Windows
 from forecast.models.chronos.checkpoint import load_network
 from forecast.models.chronos.covariates import for_training
@@ -29,7 +30,7 @@ _TRAINED_HORIZON = 64  # where no horizon is set: the block of the authors' smal
 _SAMPLING = ("temperature", "top_k", "top_p")
 
 
-class ChronosModel(DistributedMixin, LoraMixin, TorchModel):
+class ChronosModel(DistributedMixin, LoraMixin, TunedQuantiles):
     """Whichever kind of Chronos the checkpoint's config.json says it is.
 
     A call holds at most `config.batch_size` rows; a row is a channel or a covariate.
@@ -69,13 +70,16 @@ class ChronosModel(DistributedMixin, LoraMixin, TorchModel):
         if not self.forecaster.samples:
             _refuse_sampling(task.options)
 
-    def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+    def _predict_native(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         with torch.inference_mode():
             return [
                 forecast
                 for part in chunks(batch, self.config.batch_size)
                 for forecast in self.forecaster.predict(part, task)
             ]
+
+    def _own_levels(self) -> tuple[float, ...]:
+        return self.forecaster.levels
 
     def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
         network: nn.Module = self.network
@@ -107,10 +111,12 @@ class ChronosModel(DistributedMixin, LoraMixin, TorchModel):
 
     def _save_model_weights(self, path: Path) -> None:
         self.network.save_pretrained(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self._forecaster = load_network(path, torch.device(self.device))
         self.model_ = self._forecaster.module
+        self.calibration_ = ConformalCalibration.load(path)
 
     @classmethod
     def tiny(cls, variant: str = "bolt") -> Self:

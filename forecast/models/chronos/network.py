@@ -30,9 +30,11 @@ class Network(ABC):
         block: steps forecast at once; what lies beyond is forecast from the forecast.
         shared_block: horizons rounded up to a multiple of this have the same answer.
         samples: whether it draws paths, so that the options of sampling mean something.
+        levels: of its own quantiles; empty where it draws paths.
     """
 
     samples: ClassVar[bool] = False
+    levels: tuple[float, ...] = ()
     module: Any
     capabilities: Capabilities
     block: int

@@ -78,7 +78,8 @@ class SegmentLstm(nn.Module):
         _, state = self.encoder(self.dropout(torch.relu(self.read(segments))))
         decoded, _ = self.decoder(self._ahead(future_covariates), state)
         written = self.write(self.dropout(decoded))  # [N, S, w * C * O]
-        told = self.effects @ future_covariates  # [B, C, H]
+        lacking = self.horizon - future_covariates.shape[-1]
+        told = self.effects @ nn.functional.pad(future_covariates, (0, lacking))  # [B, C, H]
         straight = (self.line(moves) + told + last)[..., None]
         answer: torch.Tensor = straight + self._in_order(written, past.shape[1])
         return answer

@@ -9,7 +9,7 @@ import torch
 
 from forecast.core.types import CovariateArray, FloatArray, Series
 from forecast.models.base.buckets import rounded_up
-from forecast.models.base.scaling import standardisation
+from forecast.models.base.scaling import left_padded, standardisation
 from forecast.models.base.torch_training import Batch
 
 
@@ -53,7 +53,7 @@ class Inputs:
         """
         observed_from = [int((~np.isnan(one.target).all(axis=0)).argmax()) for one in batch]
         known = [one.last(one.length - at) for one, at in zip(batch, observed_from, strict=True)]
-        targets = [_left_padded(one.target, steps) for one in known]
+        targets = [left_padded(one.target, steps) for one in known]
         level, scale = standardisation(np.stack(targets))
         sizes = Sizes.of(batch[0])
         tensors = _pair("past_target", "past_observed_target", np.stack(targets))
@@ -137,23 +137,17 @@ def _known_ahead(series: Series, steps: int, horizon: int) -> FloatArray:
     names = sorted(series.future_covariates)
     past = np.stack([_numbers(series.past_covariates[name]) for name in names])
     future = np.stack([_numbers(series.future_covariates[name])[:horizon] for name in names])
-    return np.concatenate([_left_padded(past, steps), future], axis=1)
+    return np.concatenate([left_padded(past, steps), future], axis=1)
 
 
 def _past_only(series: Series, steps: int) -> FloatArray:
     """Stack the covariates that are not known ahead: [K, T]."""
     names = sorted(series.past_covariates.keys() - series.future_covariates.keys())
-    return _left_padded(np.stack([_numbers(series.past_covariates[n]) for n in names]), steps)
+    return left_padded(np.stack([_numbers(series.past_covariates[n]) for n in names]), steps)
 
 
 def _numbers(values: CovariateArray) -> FloatArray:
     return np.asarray(values, dtype=float)
-
-
-def _left_padded(values: FloatArray, steps: int) -> FloatArray:
-    """Pad [V, time] with NaN at the start, to so many steps."""
-    lacking = steps - values.shape[1]
-    return np.pad(values, ((0, 0), (lacking, 0)), constant_values=np.nan)
 
 
 def _is_pad(length: int, steps: int) -> Any:

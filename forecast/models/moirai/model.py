@@ -12,10 +12,12 @@ from torch import nn
 from forecast.core.errors import InvalidRequest, ModelNotReady, NotTrainable
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.buckets import rounded_up
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.lora import LoraMixin
 from forecast.models.base.scaling import standardised
 from forecast.models.base.torch_training import Batch
+from forecast.models.base.tuned_quantiles import TunedQuantiles
 from forecast.models.base.windows import Windows
 from forecast.models.moirai.checkpoint import load_network
 from forecast.models.moirai.network import MOST_TOKENS, Network
@@ -27,7 +29,7 @@ from forecast.models.spec import Capabilities
 TRAINING_CONTEXT = 512
 
 
-class MoiraiModel(DistributedMixin, LoraMixin):
+class MoiraiModel(DistributedMixin, LoraMixin, TunedQuantiles):
     """Whichever kind of Moirai the checkpoint's config.json says it is."""
 
     spec = SPEC
@@ -92,10 +94,13 @@ class MoiraiModel(DistributedMixin, LoraMixin):
             f"the checkpoint that is loaded has {there or 'one only, and no choice'}",
         )
 
-    def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+    def _predict_native(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         # Not inference_mode: the network keeps its table of positions, also for training.
         with torch.no_grad():
             return self.kind.predict(batch, task, self.config.batch_size)
+
+    def _own_levels(self) -> tuple[float, ...]:
+        return self.kind.levels if isinstance(self.kind, QuantileNetwork) else ()
 
     # Training
 
@@ -145,10 +150,12 @@ class MoiraiModel(DistributedMixin, LoraMixin):
 
     def _save_model_weights(self, path: Path) -> None:
         self.network.save_pretrained(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self._kind = load_network(path, torch.device(self.device))
         self.model_ = self._kind.module
+        self.calibration_ = ConformalCalibration.load(path)
 
     @classmethod
     def tiny(cls, variant: str = "moirai2") -> Self:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -213,7 +213,7 @@ def _build(job: Job) -> "Prophet":
     return model
 
 
-def _scaling(job: Job) -> str:
+def _scaling(job: Job) -> Literal["absmax", "minmax"]:
     """Choose the scaling: small steps on a large level are lost in `absmax`."""
     if job.options.scaling != "auto":
         return job.options.scaling

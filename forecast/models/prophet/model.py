@@ -9,6 +9,7 @@ import numpy as np
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
+from forecast.models.base.checks import constant_covariates, left_out
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.kept_fits import Document, KeptFits
 from forecast.models.base.missing import interpolate
@@ -68,10 +69,10 @@ class ProphetModel(KeptFits):
                 mean=fit.mean[None],  # [1, H]
                 quantiles=fit.quantiles[None],  # [1, Q, H]
                 quantile_levels=task.quantile_levels,
-                warnings=fit.warnings,
+                warnings=fit.warnings + left_out(constant_covariates(series)),
                 intervals="native",
             )
-            for fit in fits
+            for series, fit in zip(batch, fits, strict=True)
         ]
 
     def _calibrated(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
@@ -87,7 +88,15 @@ class ProphetModel(KeptFits):
         least = self.capabilities.min_context
         forecasts = with_past_errors(batch, task, points, origins=ORIGINS, least=least)
         return [
-            replace(one, warnings=warnings[id(series)] + one.warnings, intervals="conformal")
+            replace(
+                one,
+                warnings=(
+                    *warnings[id(series)],
+                    *left_out(constant_covariates(series)),
+                    *one.warnings,
+                ),
+                intervals="conformal",
+            )
             for series, one in zip(batch, forecasts, strict=True)
         ]
 
@@ -141,7 +150,7 @@ def _job(series: Series, task: ForecastTask, options: ProphetOptions) -> Job:
 
 def _regressors(series: Series, horizon: int) -> FloatArray:
     """Stand the covariates side by side, past above future, gaps filled: [T + H, K]."""
-    names = sorted(series.future_covariates)
+    names = sorted(series.future_covariates.keys() - set(constant_covariates(series)))
     rows = [
         np.concatenate([series.past_covariates[name], series.future_covariates[name]])
         for name in names

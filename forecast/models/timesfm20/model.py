@@ -15,6 +15,8 @@ from torch import nn
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
+from forecast.models.base.checks import constant_covariates, left_out
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.regression import (
     Decoded,
     check_regression,
@@ -62,7 +64,7 @@ class TimesFM20Model(TunedTimesFM):
         steps = min(self.max_context, task.context_length or self.max_context)
         check_regression(series, _options(task), steps, self.network.config.patch_length)
 
-    def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+    def _predict_native(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         options = _options(task)
         observed = [observed_part(series) for series in batch]
         classes = [_class(series, options) for series in batch]
@@ -80,7 +82,7 @@ class TimesFM20Model(TunedTimesFM):
             mean=heads[None, :, MEAN],
             quantiles=heads.T[None, 1:],
             quantile_levels=tuple(self.network.config.quantiles),
-            warnings=spread_warnings(series),
+            warnings=spread_warnings(series) + left_out(constant_covariates(series)),
         )
 
     def _decode(
@@ -130,6 +132,9 @@ class TimesFM20Model(TunedTimesFM):
         answer: FloatArray = past[len(past) - count :].cpu().numpy()
         return answer
 
+    def _window_options(self) -> TimesFM20Options:
+        return TimesFM20Options(frequency_input=self._trained_class)
+
     def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
         network: nn.Module = deepcopy(self.network).requires_grad_(True)
         return network
@@ -158,9 +163,11 @@ class TimesFM20Model(TunedTimesFM):
 
     def _save_model_weights(self, path: Path) -> None:
         self.network.save_pretrained(path)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self.model_ = load(path, torch.device(self.device))
+        self.calibration_ = ConformalCalibration.load(path)
 
     @classmethod
     def tiny(cls) -> Self:

@@ -15,6 +15,8 @@ from torch import nn
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
+from forecast.models.base.checks import constant_covariates, left_out
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.regression import (
     Decoded,
     check_regression,
@@ -64,7 +66,7 @@ class TimesFM25Model(TunedTimesFM):
         window = CONTEXT_LIMIT - rounded_up(task.horizon, BLOCK)
         return min(window, self.max_context, task.context_length or window)
 
-    def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+    def _predict_native(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         options = _options(task)
         observed = [observed_part(series.last(self._steps(task))) for series in batch]
         decode = partial(self._decode_above_zero, task.horizon, options)
@@ -74,7 +76,11 @@ class TimesFM25Model(TunedTimesFM):
                 mean=each[None, :, 0],
                 quantiles=each.T[None, 1:],
                 quantile_levels=DECILES,
-                warnings=_head_warnings(task.horizon, options) + spread_warnings(series),
+                warnings=(
+                    *_head_warnings(task.horizon, options),
+                    *spread_warnings(series),
+                    *left_out(constant_covariates(series)),
+                ),
             )
             for series, each in zip(batch, heads, strict=True)
         ]
@@ -118,6 +124,9 @@ class TimesFM25Model(TunedTimesFM):
             self.config.batch_size,
         )
 
+    def _window_options(self) -> TimesFM25Options:
+        return TimesFM25Options(infer_is_positive=False)  # windows are standardised
+
     def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
         network: nn.Module = port_of(self.network.state_dict())
         return network
@@ -142,9 +151,11 @@ class TimesFM25Model(TunedTimesFM):
 
     def _save_model_weights(self, path: Path) -> None:
         save_file(self.network.state_dict(), path / WEIGHTS_FILE)
+        self._save_calibration(path)
 
     def _load_model_weights(self, path: Path) -> None:
         self.model_ = build(read_tensors(path), torch.device(self.device))
+        self.calibration_ = ConformalCalibration.load(path)
 
     @classmethod
     def tiny(cls) -> Self:

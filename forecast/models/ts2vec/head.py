@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecast.core.errors import BadData
 from forecast.core.types import FloatArray
 from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.missing import interpolate
@@ -82,7 +83,10 @@ def calibration_of(
         points: FloatArray = made[:, :, None].cpu().double().numpy()
         return points
 
-    return ConformalCalibration.from_windows(windows, forecast, _BATCH, per_channel=True)
+    try:
+        return ConformalCalibration.from_windows(windows, forecast, _BATCH, per_channel=True)
+    except BadData:  # nothing in the series ever changes
+        return ConformalCalibration.assumed(windows.horizon)
 
 
 def _set(network: Forecaster, weight: FloatArray, bias: FloatArray) -> None:

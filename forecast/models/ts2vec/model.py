@@ -217,7 +217,7 @@ class Ts2VecModel(TorchModel):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model.model_ = model._new_network().eval()
-        model.calibration_ = ConformalCalibration.made_up(30)
+        model.calibration_ = ConformalCalibration.assumed(30)
         return model
 
 

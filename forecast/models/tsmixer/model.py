@@ -94,7 +94,7 @@ class TSMixerModel(FixedWindowModel):
         with LOAD_LOCK, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             model.model_ = TSMixerNetwork(architecture_of(model.config, series)).eval()
-        model.calibration_ = ConformalCalibration.made_up(16)
+        model.calibration_ = ConformalCalibration.assumed(16)
         return model
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from forecast.core.types import CovariateArray, FloatArray, Series
 from forecast.models.base.features import Features
 from forecast.models.base.fixed_window import Block, Shape
-from forecast.models.base.scaling import standardisation
+from forecast.models.base.scaling import left_padded, standardisation
 from forecast.models.base.windows import Windows
 from forecast.models.ttm.network import FREQUENCY_TOKENS
 
@@ -46,7 +46,7 @@ class Contexts:
             horizon: H.
             features: names and scales of the covariates; None where there are none.
         """
-        target = np.stack([_last(series.target, steps) for series in batch])
+        target = np.stack([left_padded(series.target[:, -steps:], steps) for series in batch])
         level, scale = standardisation(target)
         beside = np.stack([_past_covariates(series, features, steps) for series in batch])
         return cls(
@@ -130,7 +130,8 @@ def _past_covariates(series: Series, features: Features | None, steps: int) -> F
         scales[name].apply(_numbers(series.past_covariates[name]))
         for name in covariate_order(features)
     ]
-    return _last(np.array(rows, dtype=float).reshape(len(rows), series.length), steps)
+    stacked = np.array(rows, dtype=float).reshape(len(rows), series.length)
+    return left_padded(stacked[:, -steps:], steps)
 
 
 def _ahead(series: Series, features: Features | None, horizon: int) -> FloatArray:
@@ -151,10 +152,3 @@ def _numbers(values: CovariateArray) -> FloatArray:
 def _divisor(scale: FloatArray) -> FloatArray:
     divisor: FloatArray = np.where(scale > 0, scale, 1.0)
     return divisor
-
-
-def _last(values: FloatArray, steps: int) -> FloatArray:
-    """Take the last steps of [V, T], with NaN before the first where there are fewer."""
-    lacking = max(0, steps - values.shape[1])
-    padded: FloatArray = np.pad(values[:, -steps:], ((0, 0), (lacking, 0)), constant_values=np.nan)
-    return padded

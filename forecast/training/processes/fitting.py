@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from forecast.core.errors import ForecastError
-from forecast.core.state import Comparison, Moment
+from forecast.core.state import Comparison
+from forecast.core.times import Moment
 from forecast.core.types import ForecastTask, Series
 from forecast.jobs.plans import Validation
 from forecast.jobs.series_files import read_series

@@ -46,6 +46,7 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", TRAINED)
 def test_both_processes_end_with_the_same_whole_network(outcomes, scenario):
     first, second = outcomes[scenario]
@@ -57,11 +58,13 @@ def test_both_processes_end_with_the_same_whole_network(outcomes, scenario):
         assert {type(weight) for weight in one["weights"].values()} == {torch.Tensor}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", [*TRAINED, "spoilt", "first-writes", "own-group"])
 def test_no_process_stays_in_a_group(outcomes, scenario):
     assert all(one["left"] for one in outcomes[scenario])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["ddp", "fsdp"])
 def test_two_processes_learn_what_one_learns_of_batches_twice_as_large(outcomes, scenario):
     alone = LinearModel(LinearConfig(use_norm=False, batch_size=16, max_epochs=4, device="cpu"))
@@ -73,6 +76,7 @@ def test_two_processes_learn_what_one_learns_of_batches_twice_as_large(outcomes,
     assert distance(weights, weights_of(untrained)) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(outcomes, strategy):
     resumed, straight = outcomes[f"{strategy}-resumed"][0], outcomes[f"{strategy}-uneven"][0]
@@ -80,6 +84,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(outcomes, strat
     assert resumed["history"] == straight["history"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_adapters_are_all_that_is_trained(outcomes, strategy):
     before = weights_of(LinearModel.tiny())
@@ -89,28 +94,33 @@ def test_adapters_are_all_that_is_trained(outcomes, strategy):
     assert changed - buffers == {"encoder.weight", "head.weight", "head.bias"}
 
 
+@pytest.mark.slow
 def test_a_loss_that_one_process_does_not_find_fails_the_training_of_all(outcomes):
     for one in outcomes["spoilt"]:
         assert one["error"].startswith("TrainingFailed: the loss is nan at step 3")
 
 
+@pytest.mark.slow
 def test_one_process_that_wants_to_end_ends_all_at_the_same_step(outcomes):
     first, second = (one["history"] for one in outcomes["stopped"])
     assert first == second
     assert first[-1]["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_the_first_process_alone_writes_checkpoints(outcomes):
     first, second = outcomes["first-writes"]
     assert first["wrote"]
     assert not second["wrote"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_not_all_processes_see_is_refused_by_all(outcomes):
     for one in outcomes["first-writes"]:
         assert "not the same on every machine" in one["error"]
 
 
+@pytest.mark.slow
 def test_a_script_may_set_the_group_around_training_and_more(outcomes):
     assert [one["ranks"] for one in outcomes["own-group"]] == [0, 1]
     assert {one["device"] for one in outcomes["own-group"]} == {"cpu"}

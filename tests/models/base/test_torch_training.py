@@ -375,3 +375,43 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path, change):
     validation = waves(1) if change == "validation" else None
     with pytest.raises(InvalidRequest, match="holds another training"):
         other.fit(data, validation, checkpoints=tmp_path)
+
+
+# Learning all of it again
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2)])
+def test_a_refit_takes_the_very_steps_that_led_to_the_weights_that_were_kept(lora):
+    """On the same data it ends with the same weights, also where a schedule goes on after them."""
+    options = {
+        "max_epochs": 20, "learning_rate": 0.1, "learning_rate_schedule": "cosine",
+        "dropout": 0.2, "batch_size": 16, "early_stopping": 2, "lora": lora,
+    }  # fmt: skip
+    if lora is not None:
+        pytest.importorskip("peft", reason="needs the lora extra")
+        options["training_mode"] = TrainingMode.FINE_TUNE
+    train = [one.until(90) for one in waves(2)]
+    chosen = started(options).fit(train, waves(2), first_validation_steps=[90, 90])
+    record = chosen.training_
+    assert 0 < record.length.steps < record.length.planned
+    again = started(options).refit(train, record)
+    assert_equal(again, chosen)
+    whole = started(options).refit(waves(2), record)
+    assert whole.training_.length == record.length
+    assert (whole.training_.refit, whole.training_.metrics) == (True, record.metrics)
+    assert whole.training_.num_points == 2 * 120
+    theirs = weights_of(chosen)
+    assert any(not weight.equal(theirs[name]) for name, weight in weights_of(whole).items())
+
+
+def started(options: dict[str, Any]) -> LinearModel:
+    """What a fit starts from: for adapters, a network that is there already."""
+    found = model(**options)
+    if found.config.lora is not None:
+        found.model_ = LinearModel.tiny().model_
+    return found
+
+
+def test_validation_series_need_their_first_steps_each():
+    with pytest.raises(InvalidRequest, match="each validation series"):
+        model().fit(waves(2), waves(2), first_validation_steps=[90])

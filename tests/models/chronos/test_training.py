@@ -206,3 +206,26 @@ def test_it_is_not_trained_from_scratch_nor_without_weights():
         ChronosModel(ChronosConfig(training_mode=TrainingMode.FROM_SCRATCH)).fit([sine()])
     with pytest.raises(ModelNotReady):
         ChronosModel(ChronosConfig()).fit([sine()])
+
+
+@pytest.mark.parametrize("kind", ["bolt", "chronos2"])
+def test_a_validation_split_calibrates_the_quantiles_of_what_was_tuned(folders, kind, tmp_path):
+    draw = np.random.default_rng(1)
+    noisy = [Series(50 + draw.normal(size=(1, 240)), item_id=str(n)) for n in range(4)]
+    model = load(folders, kind, horizon=HORIZON, max_steps=1, batch_size=32)
+    model.fit(noisy, [Series(50 + draw.normal(size=(1, 240)))])
+    native = replace(TASK, intervals="native")
+    fresh = [Series(50 + draw.normal(size=(1, 96))) for _ in range(20)]
+    held = {}
+    for task in (TASK, native):
+        forecasts = model.predict([one.until(80) for one in fresh], task)
+        assert {one.intervals for one in forecasts} == {task.intervals}
+        bounds = np.stack([one.quantiles[0, [0, 2]] for one in forecasts])  # [N, 2, H]
+        actual = np.stack([one.target[0, 80:] for one in fresh])
+        inside = (bounds[:, 0] <= actual) & (actual <= bounds[:, 1])
+        held[task.intervals] = inside.mean()
+    assert 0.7 < held["conformal"] < 0.9
+    assert abs(held["native"] - 0.8) > 0.1  # the weights are made up
+    model.save_model(tmp_path / "saved")
+    loaded = ChronosModel.load_model(tmp_path / "saved")
+    assert_same(loaded.predict([sine()], TASK)[0], model.predict([sine()], TASK)[0], rtol=1e-6)

@@ -39,7 +39,7 @@ class ByHand:
         count = padded.shape[1] // self.width
         return [padded[:, self.width * i : self.width * (i + 1)].ravel() for i in range(count)]
 
-    def forecast(self, past, past_covariates, future_covariates, identity=0):
+    def forecast(self, past, past_covariates, future_covariates, identity=0, effects=...):
         """Forecast channels that are read together: [C, H, O]."""
         moves = past - past[:, -1:]
         read = [
@@ -62,6 +62,7 @@ class ByHand:
                 block = written.reshape(self.width, len(past), self.outputs)[step]
                 answer[:, number * self.width + step] = block
         straight = moves @ self.w["line.weight"].T + past[:, -1:]
+        straight += self.w["effects"][effects] @ ahead[:, : self.horizon]
         return answer[:, : self.horizon] + straight[..., None]
 
 
@@ -69,7 +70,8 @@ def network_of(shape, **changes):
     torch.manual_seed(0)
     config = config_of(context_length=10, horizon=7, hidden_dim=5, **changes)
     network = SegmentLstm(shape, config).eval()
-    torch.nn.init.normal_(network.line.weight, std=0.3)
+    for weight in (network.line.weight, network.effects):
+        torch.nn.init.normal_(weight, std=0.3)
     return network, ByHand(network, config.segment_length, 7, 1 + len(config.quantile_levels))
 
 
@@ -100,5 +102,6 @@ def test_channels_that_are_independent_are_forecast_alone_and_known_by_their_num
     for number, answer in enumerate(answers):
         past, *covariates = (each[number].double().numpy() for each in inputs)
         for channel in range(3):
-            alone = by_hand.forecast(past[[channel]], *covariates, identity=channel)
+            own = {"identity": channel, "effects": [channel]}
+            alone = by_hand.forecast(past[[channel]], *covariates, **own)
             np.testing.assert_allclose(answer[[channel]], alone, atol=1e-5)

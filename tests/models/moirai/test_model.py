@@ -214,14 +214,14 @@ def test_what_is_known_ahead_moves_moirai_1(moirai1, series_of):
 
 
 @pytest.mark.parametrize("kind", ["moirai1", "experts", "moirai2"])
-def test_the_unit_of_a_series_does_not_matter(kind, series_of, request):
+def test_a_forecast_moves_and_stretches_with_its_series(kind, series_of, request):
     model = request.getfixturevalue(kind)
     series = series_of()
     task = ForecastTask(HORIZON, (0.1, 0.9), num_samples=20)
     (one,) = model.predict([series], task)
-    for unit in (1e-6, 1e9):
-        (other,) = model.predict([replace(series, target=series.target * unit)], task)
-        np.testing.assert_allclose(other.quantiles / unit, one.quantiles, **TOLERANCE)
+    for unit, level in ((1e-9, 0.0), (4.5e7, 0.0), (1.0, 1.7e9)):
+        (other,) = model.predict([replace(series, target=series.target * unit + level)], task)
+        np.testing.assert_allclose((other.quantiles - level) / unit, one.quantiles, atol=2e-3)
 
 
 def test_a_patch_size_may_be_asked_of_moirai_1_only(moirai1, moirai2, series_of):

@@ -135,3 +135,22 @@ def test_other_kinds_are_refused(kind):
 def test_a_horizon_beyond_the_block_is_refused(folder):
     with pytest.raises(InvalidRequest, match="64 steps at once"):
         fast(folder, horizon=65).fit([sine()])
+
+
+def test_a_validation_split_calibrates_the_quantiles_of_what_was_tuned(folder, tmp_path):
+    draw = np.random.default_rng(1)
+    noisy = [Series(50 + draw.normal(size=(1, 200)), item_id=str(n)) for n in range(3)]
+    model = MoiraiModel.load_model(folder, device="cpu", horizon=16, context_length=64, max_steps=1)
+    model.fit(noisy, [Series(50 + draw.normal(size=(1, 200)))])
+    fresh = [Series(50 + draw.normal(size=(1, 96))) for _ in range(20)]
+    forecasts = model.predict([one.until(80) for one in fresh], ForecastTask(16))
+    assert {one.intervals for one in forecasts} == {"conformal"}
+    bounds = np.stack([one.quantiles[0, [0, 2]] for one in forecasts])  # [N, 2, H]
+    actual = np.stack([one.target[0, 80:] for one in fresh])
+    assert 0.68 < ((bounds[:, 0] <= actual) & (actual <= bounds[:, 1])).mean() < 0.92
+    (native,) = model.predict([fresh[0]], ForecastTask(16, intervals="native"))
+    assert native.intervals == "native"
+    model.save_model(tmp_path / "saved")
+    loaded = MoiraiModel.load_model(tmp_path / "saved")
+    one, other = (each.predict([fresh[0]], ForecastTask(16))[0] for each in (model, loaded))
+    np.testing.assert_allclose(one.quantiles, other.quantiles, rtol=1e-5)

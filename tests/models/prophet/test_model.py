@@ -149,6 +149,16 @@ def test_a_fit_that_never_ends_becomes_a_simpler_one_with_a_warning(model, serie
     assert any("its forecast is the mean" in warning for warning in forecast.warnings)
 
 
+@pytest.mark.parametrize("make", [task_of, calibrated])
+def test_a_covariate_that_never_changed_is_left_out_and_named(model, series_of, make):
+    flat = series_of(
+        WEEK, past_covariates={"open": np.ones(84)}, future_covariates={"open": np.zeros(7)}
+    )
+    [told], [plain] = (model.predict([series], make()) for series in (flat, series_of(WEEK)))
+    assert told.warnings == ("constant covariates were left out: open",)
+    np.testing.assert_array_equal(told.mean, plain.mean)
+
+
 def test_calibrated_quantiles_hold_what_native_ones_miss(model, series_of):
     walks = np.random.default_rng(2).normal(size=(40, 72)).cumsum(axis=1)
     batch = [series_of(walk[:60]) for walk in walks]

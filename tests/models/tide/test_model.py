@@ -124,6 +124,13 @@ def coverage_of(model: TideModel, series: Series, task: ForecastTask) -> float:
     return float(inside.mean())
 
 
+def test_a_validation_series_that_never_changes_leaves_the_native_intervals():
+    flat = replace(sine(60), target=np.full((1, 60), 7.0))
+    model = TideModel(SMALL.model_copy(update={"max_epochs": 1})).fit([sine(100)], [flat])
+    (forecast,) = model.predict([sine(60)], TASK)
+    assert (model.calibration_, forecast.intervals) == (None, "native")
+
+
 def test_a_flat_context_has_a_flat_forecast(trained):
     forecast = trained.predict([replace(sine(), target=np.full((1, 50), 7.0))], TASK)[0]
     np.testing.assert_allclose(forecast.mean, 7.0)

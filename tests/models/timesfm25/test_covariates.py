@@ -109,3 +109,13 @@ def test_static_covariates_are_refused_because_they_explain_nothing_within_a_ser
 ):
     with pytest.raises(InvalidRequest, match="region"):
         model.predict([series_of(50, static_covariates={"region": "north"})], task_of())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_covariate_that_never_changed_is_named(model, series_of, mode):
+    past, future = {"open": np.ones(100)}, {"open": np.zeros(HORIZON)}
+    flat = series_of(past_covariates=past, future_covariates=future)
+    told, plain = (model.predict([one], task_of(mode))[0] for one in (flat, series_of()))
+    assert told.warnings == ("constant covariates were left out: open",)
+    if mode == MODES[0]:
+        np.testing.assert_allclose(told.mean, plain.mean, rtol=1e-4)
