@@ -7,6 +7,7 @@ from forecast.models.spec import ModelSpec, load_specs
 MODEL_REGISTRY: dict[str, ModelSpec] = load_specs(
     __name__,
     "statistical",
+    "sprout",
     "prophet",
     "chronos",
     "timesfm20",

@@ -68,7 +68,8 @@ class ModelSpec:
     Attributes:
         model_id: folder, part of the URL and key of the registry.
         model: `module:Class`, imported on first load.
-        weights: default source, with a pinned revision; None for a model that has none.
+        weights: default source, with a pinned revision; `package:<model_id>` where they are
+            installed with the gateway; None for a model that has none.
         config: what may be set when it is loaded.
         options: what may be set in each request.
         training_backend: whose training it uses, where it can be trained.
@@ -134,10 +135,9 @@ class ModelSpec:
 
     @property
     def is_ready_at_once(self) -> bool:
-        """Whether it forecasts with nothing loaded: no weights, no training, nobody's key."""
-        return (
-            self.weights is None and self.capabilities.zero_shot and not self.config.operator_fields
-        )
+        """Whether it forecasts with nothing fetched: no training, no download, nobody's key."""
+        is_here = self.weights is None or self.weights.startswith("package:")
+        return is_here and self.capabilities.zero_shot and not self.config.operator_fields
 
     @property
     def needs_training(self) -> bool:

@@ -48,7 +48,7 @@ def choose(wanted: Wanted, spec: ModelSpec, shelf: ModelShelf | None, active: Ac
         VersionDamaged: a file of it is not what was written.
         LooksAhead: it has seen what came after `as_of`, or may have, and the request is strict.
     """
-    if spec.is_ready_at_once:
+    if spec.is_ready_at_once and spec.weights is None:
         return _fitted_to_each_request(wanted, spec)
     version = _version(wanted, spec, shelf)
     if wanted.as_of is None:

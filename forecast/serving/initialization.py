@@ -20,9 +20,9 @@ class InitializationRequest(BaseModel):
     source: str | None = Field(
         None,
         max_length=1024,
-        description="`hf:<repo>[@revision]`, `local:<path>`, `mlflow:<models:/… or runs:/…>` or"
-        " `store:<version, alias or snapshot>`; where absent `store:current` if there is one, or"
-        " else the model's default weights.",
+        description="`hf:<repo>[@revision]`, `local:<path>`, `mlflow:<models:/… or runs:/…>`,"
+        " `store:<version, alias or snapshot>` or `package:<model id>`; where absent"
+        " `store:current` if there is one, or else the model's default weights.",
         examples=["hf:amazon/chronos-bolt-small", "store:current"],
     )
     backend: Literal["auto", "cpu", "gpu", "mps"] = "auto"

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from forecast.core.errors import FileMissing, InvalidRequest, UnsupportedFormat
+from forecast.core.errors import FileMissing, InvalidRequest, UnsupportedFormat, VersionDamaged
 
 WEIGHTS = "*.safetensors"
 
 # Tokenizers come as text, JSON or a SentencePiece `*.model`. Nothing that can hold a pickle
 # or code is ever taken: *.bin, *.ckpt, *.pt, *.pkl and *.py stay where they are.
 PATTERNS = (WEIGHTS, "*.json", "*.txt", "*.model")
+
+DIGESTS = "SHA256SUMS"  # of weights that are installed with the gateway, as sha256sum prints them
 
 _CHUNK_BYTES = 1 << 20
 
@@ -64,6 +66,23 @@ def digest(folder: Path) -> str:
         return file_digest(files[0])
     lines = (f"{file_digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def require_digests(folder: Path) -> None:
+    """Compare the weights in a folder with the digests listed beside them.
+
+    Raises:
+        VersionDamaged: a file is missing, not listed, or not what was written.
+    """
+    lines = (folder / DIGESTS).read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+    found = {file.relative_to(folder).as_posix(): file_digest(file) for file in _weights(folder)}
+    if found != listed:
+        names = sorted(dict(listed.items() ^ found.items()))
+        raise VersionDamaged(
+            f"the installed weights {', '.join(names)} are not those that were published; install"
+            " the package again"
+        )
 
 
 def file_digest(path: Path) -> str:

@@ -6,6 +6,7 @@ mlflow:models:/<name>@<alias>         a registered model, at whatever version th
 mlflow:models:/<name>/<version>       a registered model, at one version
 mlflow:runs:/<id>/<path>              a folder among the artifacts of a run
 store:<name>                          a version, alias or snapshot in this server's own store
+package:<model_id>                    weights that are installed with the gateway
 """
 
 import os
@@ -16,18 +17,21 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from forecast.core.errors import FileMissing, Forbidden, InvalidRequest
-from forecast.store.checkpoint import digest, require_weights
+from forecast.store.checkpoint import digest, require_digests, require_weights
 from forecast.store.hub import Hub, HubSettings
 from forecast.store.mlflow import TrackingServer
 from forecast.store.versions import ModelStore
 
-SCHEMES = ("hf", "local", "mlflow", "store")
+SCHEMES = ("hf", "local", "mlflow", "store", "package")
+
+_PACKAGED = Path(__file__).parents[1] / "models"  # <model_id>/weights, with a list of digests
 
 _REPO = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[\w-][\w./-]{0,199}", re.ASCII)
 _MODEL_VERSION = re.compile(r"models:/(?P<name>[^/:@]{1,256})/(?P<version>[1-9][0-9]{0,9})")
 _MODEL_ALIAS = re.compile(r"models:/(?P<name>[^/:@]{1,256})@(?P<alias>[\w-]{1,255})")
 _STORED = re.compile(r"[A-Za-z0-9][\w.-]{0,79}", re.ASCII)
+_MODEL_ID = re.compile(r"[a-z0-9_]{1,80}", re.ASCII)
 _RUN = re.compile(r"runs:/(?P<run_id>[\w-]{1,64})/(?P<path>.{1,500})", re.ASCII)
 
 
@@ -83,7 +87,17 @@ class StoreSource:
         return f"store:{self.name}"
 
 
-Source = HubSource | LocalSource | AliasSource | VersionSource | RunSource | StoreSource
+@dataclass(frozen=True, slots=True)
+class PackageSource:
+    model_id: str
+
+    def __str__(self) -> str:
+        return f"package:{self.model_id}"
+
+
+Source = (
+    HubSource | LocalSource | AliasSource | VersionSource | RunSource | StoreSource | PackageSource
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,7 @@ class SourceResolver:
             Forbidden: it lies outside the folders that may be read, or needs other credentials.
             UnsupportedFormat: it holds no weights in safetensors.
             VersionNotFound, VersionDamaged: the store does not hold it, or not as it was written.
+        VersionDamaged: weights of the package are not those that were published.
             SourceUnavailable: a hub or server does not answer, and the cache has no copy.
             MissingLibrary: a pip extra is needed; says which.
         """
@@ -168,6 +183,8 @@ class SourceResolver:
                 return source, self._tracking.fetch_run(run_id, inner)
             case StoreSource(name):
                 return self._stored(name, model_id)
+            case PackageSource(model_id=owner):
+                return source, _packaged(owner)
 
     def _local(self, name: str, model_id: str) -> Path:
         folder = confined(name, self._roots_of(model_id))
@@ -187,6 +204,14 @@ class SourceResolver:
             return [root] if root else []
         own = [root / model_id / "local" for root in self._local_roots]
         return own + list(self._local_roots)
+
+
+def _packaged(model_id: str) -> Path:
+    folder = _PACKAGED / model_id / "weights"
+    if not folder.is_dir():
+        raise FileMissing(f"package: no weights of {model_id} are installed with the gateway")
+    require_digests(folder)
+    return folder
 
 
 def parse(text: str) -> Source:
@@ -284,9 +309,16 @@ def _read_store(rest: str) -> Source:
     return StoreSource(rest)
 
 
+def _read_package(rest: str) -> Source:
+    if not _MODEL_ID.fullmatch(rest):
+        raise InvalidRequest.field("/source", "expected package:<model id>")
+    return PackageSource(rest)
+
+
 _READERS: dict[str, Callable[[str], Source]] = {
     "hf": _read_hub,
     "local": _read_local,
     "mlflow": _read_mlflow,
     "store": _read_store,
+    "package": _read_package,
 }

@@ -1,3 +1,4 @@
+import hashlib
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from forecast.store.sources import (
     AliasSource,
     HubSource,
     LocalSource,
+    PackageSource,
     RunSource,
     StoreSource,
     VersionSource,
@@ -45,6 +47,7 @@ from tests.store.stored import MODEL_ID, publish, shelf_at
         ("store:current", StoreSource("current")),
         ("store:v2026-11-21-3f9c2a1", StoreSource("v2026-11-21-3f9c2a1")),
         ("store:2020-12-31", StoreSource("2020-12-31")),
+        ("package:sprout", PackageSource("sprout")),
     ],
 )
 def test_a_source_is_read_and_written_alike(text, source):
@@ -85,6 +88,8 @@ def test_a_source_is_read_and_written_alike(text, source):
         "store:../v1",
         "store:a/b",
         "store:.hidden",
+        "package:",
+        "package:../sprout",
     ],
 )
 def test_what_is_no_source_is_refused_with_the_form_expected(text):
@@ -95,7 +100,7 @@ def test_what_is_no_source_is_refused_with_the_form_expected(text):
 
 @pytest.mark.parametrize("text", ["s3:bucket/x", "file:/etc", "name-only"])
 def test_an_unknown_scheme_is_refused_with_the_known_ones(text):
-    with pytest.raises(InvalidRequest, match="one of hf:, local:, mlflow:, store:"):
+    with pytest.raises(InvalidRequest, match="one of hf:, local:, mlflow:, store:, package:"):
         parse(text)
 
 
@@ -272,3 +277,21 @@ def test_a_version_of_the_store_is_resolved_to_what_its_alias_means(tmp_path, ma
 def test_a_server_without_a_store_says_so(make_resolver):
     with pytest.raises(InvalidRequest, match="keeps no store"):
         make_resolver().resolve("store:current", model_id=MODEL_ID)
+
+
+def test_weights_of_the_package_are_those_that_were_published_or_refused(
+    make_resolver, tmp_path, monkeypatch
+):
+    folder = tmp_path / "seedling" / "weights"
+    write(folder, {"model.safetensors": WEIGHTS})
+    monkeypatch.setattr("forecast.store.sources._PACKAGED", tmp_path)
+    listed = hashlib.sha256(WEIGHTS).hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{listed}  model.safetensors\n")
+    resolver = make_resolver()
+    found = resolver.resolve("package:seedling", model_id="seedling")
+    assert (found.source, found.path, found.sha256) == ("package:seedling", folder, listed)
+    (folder / "model.safetensors").write_bytes(WEIGHTS + b"more")
+    with pytest.raises(VersionDamaged, match=r"model.safetensors.*install the package again"):
+        resolver.resolve("package:seedling", model_id="seedling")
+    with pytest.raises(FileMissing, match="no weights of tree are installed"):
+        resolver.resolve("package:tree", model_id="tree")

@@ -339,7 +339,12 @@ class BaseTimeSeriesModel(MetricsMixin):
         with _unchanged_on_failure(self):
             self._first_validation_steps = tuple(first_validation_steps)
             result = self._fit(train, held_back, on_progress or _hear_nothing, checkpoints)
-        self.training_ = self._record(result, [*train, *held_back], started_at, data_reference)
+        record = self._record(result, [*train, *held_back], started_at, data_reference)
+        shared = sum(  # contexts of validation windows, which are in `train` too
+            one.num_channels * first
+            for one, first in zip(held_back, first_validation_steps, strict=False)
+        )
+        self.training_ = record.model_copy(update={"num_points": record.num_points - shared})
         return self
 
     def refit(

@@ -143,17 +143,22 @@ class PastErrors:
 
 
 def past_errors_of(
-    target: FloatArray, origins: Sequence[int], points: Sequence[FloatArray]
+    target: FloatArray,
+    origins: Sequence[int],
+    points: Sequence[FloatArray],
+    adjusted: FloatArray | None = None,
 ) -> PastErrors:
     """Compare forecasts of a past with what came.
 
-    Where they are worth fewer than eight independent errors, those of the naive forecast from
-    every observed step are counted too.
+    Where they are of fewer than sixteen steps, and worth fewer than eight independent errors,
+    those of the naive forecast from every observed step are counted too.
 
     Args:
         target: [T].
         origins: how many first steps each forecast was made from.
         points: [B] each; steps beyond T are no errors.
+        adjusted: [T], the target without its season, which the naive forecasts; the target if
+            None.
     """
     reach = max((len(point) for point in points), default=1)
     times = np.asarray(origins, dtype=int)[:, None] + np.arange(reach)  # [K, B]
@@ -163,9 +168,12 @@ def past_errors_of(
     errors = padded[times] - np.array(points, dtype=float).reshape(len(times), reach)
     steps = times - np.array(before, dtype=int).reshape(-1, 1)
     independent = _independent(errors, steps, times)
-    if independent < _FEW and len(observed) > 1:
+    distinct = len(np.unique(times[np.isfinite(errors)]))
+    if independent < _FEW and distinct < 2 * _FEW and len(observed) > 1:
+        plain = target if adjusted is None else adjusted
+        padded = np.concatenate([plain, np.full(reach, np.nan)])
         later = observed[:-1, None] + np.arange(1, reach + 1)
-        errors = np.concatenate([errors, padded[later] - target[observed[:-1], None]])
+        errors = np.concatenate([errors, padded[later] - plain[observed[:-1], None]])
         steps = np.concatenate([steps, later - observed[:-1, None]])
         independent = max(independent, len(observed) - 1)
     gap = len(target) - 1 - int(observed.max(initial=-1))

@@ -226,10 +226,18 @@ class Trial:
         rest = self.target - effect[: len(self.target)]
         for row, origin in zip(points, self.origins, strict=True):
             row -= effect[origin : origin + self.block]
-        past = past_errors_of(rest, self.origins, list(points))
+        seasonal = self.history.seasons and not set(names) <= {"naive", *PLAIN}
+        adjusted = self._adjusted(rest) if seasonal else None
+        past = past_errors_of(rest, self.origins, list(points), adjusted)
         members = tuple(self.fitted[name] for name in used)
         ahead = self.effect if self.covariates else None
         return Combination(members, tuple(shares), past, ahead)
+
+    def _adjusted(self, target: FloatArray) -> FloatArray:
+        """Take the season out of what was observed."""
+        values = np.full(len(target), np.nan)
+        values[: len(self.history.values)] = self.history.adjusted(self.history.seasons).values
+        return np.where(np.isnan(target), np.nan, values)
 
     @property
     def effect(self) -> FloatArray:

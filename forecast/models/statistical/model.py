@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from forecast.core.errors import BadData, InvalidRequest
+from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.kept_fits import Document, KeptFits
@@ -31,7 +31,6 @@ _SECONDS = {
     "naive": 0.0,
 }
 _WORTH_A_POOL_S = 1.0
-_LARGEST = 1e300  # beyond, a quantile may be no float any more
 
 Result = TypeVar("Result")
 
@@ -49,12 +48,6 @@ class StatisticalModel(KeptFits):
     def check(self, series: Series, task: ForecastTask) -> None:
         """Refuse, too, covariates for a method that would silently ignore them."""
         super().check(series, task)
-        for name, values in [("target", series.target), *series.future_covariates.items()]:
-            if values.dtype.kind == "f" and np.nanmax(np.abs(values), initial=0.0) > _LARGEST:
-                raise BadData(
-                    f"series {series.item_id!r} holds values beyond {_LARGEST:g} in {name};"
-                    " send them in a larger unit"
-                )
         options = self._options(task)
         if series.future_covariates and not _takes_covariates(options):
             if getattr(task.options, "ignore_covariates", False):

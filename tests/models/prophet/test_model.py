@@ -160,16 +160,18 @@ def test_a_covariate_that_never_changed_is_left_out_and_named(model, series_of, 
 
 
 def test_calibrated_quantiles_hold_what_native_ones_miss(model, series_of):
-    walks = np.random.default_rng(2).normal(size=(40, 72)).cumsum(axis=1)
-    batch = [series_of(walk[:60]) for walk in walks]
+    draws = np.random.default_rng(1).normal(size=(12, 108))
+    paths = np.zeros_like(draws)
+    for step in range(1, 108):  # an autoregression, which a curve with noise is too sure of
+        paths[:, step] = 0.7 * paths[:, step - 1] + draws[:, step]
+    batch, actual = [series_of(path[:96]) for path in paths], paths[:, 96:]
     held = {}
     for task in (task_of(12), calibrated(12)):
         forecasts = model.predict(batch, task)
         lows, _, highs = np.stack([one.quantiles[0] for one in forecasts]).swapaxes(0, 1)
-        held[task.intervals] = ((lows <= walks[:, 60:]) & (walks[:, 60:] <= highs)).mean()
+        held[task.intervals] = ((lows <= actual) & (actual <= highs)).mean()
         assert {one.intervals for one in forecasts} == {task.intervals}
-    assert held["native"] < 0.6
-    assert 0.65 < held["conformal"] < 0.95
+    assert held["native"] + 0.1 < held["conformal"] < 0.9
 
 
 def test_calibration_leaves_the_mean_and_reads_covariates_of_the_past(model, series_of):

@@ -69,7 +69,7 @@ def test_a_trained_model_is_saved_whole_with_its_record(trained, tmp_path):
     loaded = TSMixerModel.load_model(tmp_path / "saved")
     assert loaded.config == trained.config
     assert loaded.training_ == trained.training_
-    assert loaded.training_.item_ids == ("0", "0")
+    assert loaded.training_.item_ids == ("0",)
     for one, other in zip(trained.predict(TEST, TASK), loaded.predict(TEST, TASK), strict=True):
         np.testing.assert_array_equal(one.mean, other.mean)
         np.testing.assert_allclose(one.quantiles, other.quantiles, atol=1e-4)

@@ -54,7 +54,7 @@ def test_a_refit_learns_all_data_for_the_steps_that_validation_chose(tmp_path):
     assert steps == first["length"]["steps"] == best["step"]
     assert [one["step"] for one in told if one["phase"] == "refitting"][-1] == steps
     assert record["cutoff"][:10] == str(series[0].past_timestamps[-1])[:10]
-    assert record["num_points"] == sum(one.length for one in series)
+    assert first["num_points"] == record["num_points"] == sum(one.length for one in series)
     weights = [
         tmp_path / name / "target" / "weights" / "model.safetensors" for name in ("once", "refit")
     ]

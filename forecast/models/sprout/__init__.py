@@ -1,0 +1,1 @@
+"""Sprout: a small foundation model, pretrained on synthetic series only."""

@@ -1,0 +1,154 @@
+"""What the network sees: fourteen channels of each step, and numbers of the whole context.
+
+Axes: N series, L steps looked back on, H future steps, P patches.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from forecast.models.sprout.context import (
+    CONTEXT,
+    LOOK_BACK,
+    PATCH,
+    Context,
+    Floats,
+    Integers,
+    Mask,
+    context_of,
+)
+from forecast.models.sprout.experts import expert_forecasts, in_sample_errors, skills, slope
+from forecast.models.sprout.seasonal import Season, seasonal
+
+CHANNELS = 14
+SCALARS = 20
+_LEAST_SPREAD = 1e-4
+
+
+class Inputs(NamedTuple):
+    """Batched inputs of the network, in units of each context's standard deviation.
+
+    Attributes:
+        steps: [N, P, PATCH · CHANNELS], history patches and then future ones.
+        scalars: [N, SCALARS].
+        empty: [N, P], patches before the first observed step.
+        experts: [N, EXPERTS, H].
+        skills: [N, EXPERTS], minus the logarithms of their errors in the past; 0 for the best.
+        spread: [N], the smallest in-sample error of a simple forecast: the unit of intervals.
+    """
+
+    steps: Floats
+    scalars: Floats
+    empty: Mask
+    experts: Floats
+    skills: Floats
+    spread: Floats
+
+    def last(self, patches: int) -> "Inputs":
+        """Keep so many patches of the history, the last."""
+        begin = CONTEXT // PATCH - patches
+        return self._replace(steps=self.steps[:, begin:], empty=self.empty[:, begin:])
+
+
+def features(values: Floats, seasons: Integers, horizon: int) -> Inputs:
+    """Make the inputs of contexts that end at an observed step.
+
+    Args:
+        values: [N, L] of mean 0 and standard deviation 1, NaN where missing.
+        seasons: [N, 2], the shorter first; 1 for none. Twice the first stands for no second.
+        horizon: future steps, a multiple of PATCH.
+    """
+    doubled = np.where(seasons[:, 1] > 1, seasons[:, 1], 2 * seasons[:, 0])
+    doubled = np.where(seasons[:, 0] > 1, doubled, 1)
+    seasons = np.stack([seasons[:, 0], doubled], axis=1)
+    context = context_of(values.astype(np.float32))
+    one, two = (seasonal(context, seasons[:, number], horizon) for number in range(2))
+    errors = in_sample_errors(context, one, two)
+    spread = np.maximum(errors.min(axis=1), _LEAST_SPREAD)
+    experts = expert_forecasts(context, one, two, seasons, horizon)
+    steps = _channels(context, one, two, experts, (errors[:, 0], spread), horizon)
+    scalars = _scalars(context, one, two, errors, seasons)
+    patches = steps.reshape(len(values), -1, PATCH * CHANNELS)
+    ends = LOOK_BACK - CONTEXT + PATCH * np.arange(1, patches.shape[1] + 1)
+    empty = ends <= context.first[:, None]
+    return Inputs(
+        patches, scalars, empty, experts, skills(context, one, two, seasons[:, 0]), spread
+    )
+
+
+def _channels(
+    context: Context,
+    one: Season,
+    two: Season,
+    experts: Floats,
+    units: tuple[Floats, Floats],
+    horizon: int,
+) -> Floats:
+    """Describe each step of context and future: [N, CONTEXT + H, CHANNELS]."""
+    count, length = context.values.shape
+    recent = slice(length - CONTEXT, None)
+    naive, spread = (np.maximum(unit, 1e-3)[:, None] for unit in units)
+    observed = context.observed[:, recent]
+    steps = np.zeros((count, CONTEXT + horizon, CHANNELS), dtype=np.float32)
+    past, future = steps[:, :CONTEXT], steps[:, CONTEXT:]
+    values = context.values[:, recent]
+    last = context.filled[:, -1:]
+    past[..., 0] = np.where(observed, values, 0)
+    past[..., 1] = np.where(observed, (values - last) / naive, 0)
+    for channel, forecast in enumerate((one.tile, two.tile, one.profile, two.profile), start=2):
+        steps[..., channel] = forecast
+    past[..., 6] = np.where(observed, (values - one.profile[:, :CONTEXT]) / spread, 0)
+    past[..., 7] = np.where(observed, (values - two.profile[:, :CONTEXT]) / spread, 0)
+    steps[..., 8] = (one.tile - one.profile) / spread
+    steps[..., 9] = (two.tile - two.profile) / spread
+    steps[..., 10] = (one.profile - two.profile) / spread
+    past[..., 11] = (
+        context.filled[:, recent] - context.filled[:, length - CONTEXT - 1 : -1]
+    ) / naive
+    future[..., 11] = (experts[:, 9] - last) / naive
+    future[..., 0] = experts[:, 8]
+    future[..., 1] = (experts[:, 12] - last) / naive
+    future[..., 6] = (experts[:, 14] - one.profile[:, CONTEXT:]) / spread
+    future[..., 7] = (experts[:, 11] - one.profile[:, CONTEXT:]) / spread
+    steps[..., :12] = np.arcsinh(steps[..., :12])
+    past[..., 12] = observed
+    future[..., 13] = 1
+    unseen = np.arange(length - CONTEXT, length) < context.first[:, None]
+    past[unseen] = 0
+    return steps
+
+
+def _scalars(
+    context: Context, one: Season, two: Season, errors: Floats, seasons: Integers
+) -> Floats:
+    """Describe each context as a whole: [N, SCALARS], each about -3 to 3."""
+    length = (context.values.shape[1] - context.first).astype(np.float64)
+    count = context.counts[:, -1]
+    values = np.where(context.observed, context.values, np.inf)
+    at_lowest = (values <= values.min(axis=1, keepdims=True) + 1e-5).sum(axis=1) / count
+    at_highest = (
+        np.where(context.observed, context.values, -np.inf)
+        >= np.nanmax(context.values, axis=1, keepdims=True) - 1e-5
+    ).sum(axis=1) / count
+    change = np.diff(context.filled, axis=1)
+    repeats = (np.abs(change) < 1e-6).sum(axis=1) - context.first
+    lagged = (change[:, 1:] * change[:, :-1]).sum(axis=1)
+    turning = lagged / np.maximum((change**2).sum(axis=1), 1e-6)
+    last = context.filled[:, -1]
+    columns = [
+        *np.log(np.maximum(errors, 1e-4)).T / 2,
+        np.log(length) / 3,
+        *np.log(seasons).T / 3,
+        *np.log(np.minimum(length[:, None] / seasons, 100)).T / 2,
+        1 - count / length,
+        at_lowest,
+        at_highest,
+        repeats / length,
+        turning * 2,
+        np.arcsinh(slope(context, length.astype(np.int64)) * length),
+        np.arcsinh(one.change),
+        np.arcsinh(two.change),
+        np.log(one.swing),
+        np.arcsinh(last - one.level),
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Synthetic series for pretraining, in vectorised NumPy. No real series is ever read."""

@@ -1,0 +1,184 @@
+"""A small network pretrained on synthetic series, run in NumPy."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from forecast.core.errors import BadData
+from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
+from forecast.models.base.config import ModelConfig
+from forecast.models.base.model import BaseTimeSeriesModel
+from forecast.models.sprout import few
+from forecast.models.sprout.context import CONTEXT, LOOK_BACK, PATCH, Integers
+from forecast.models.sprout.exact import moved_to_exact
+from forecast.models.sprout.features import features
+from forecast.models.sprout.forward import LEVELS, NAMES, Weights, forward
+from forecast.models.sprout.rolling import rolled
+from forecast.models.sprout.scaling import standardise
+from forecast.models.sprout.seasons import found_seasons
+from forecast.models.sprout.spec import SPEC, SproutOptions
+
+WEIGHTS_FILE = "sprout.safetensors"
+SHIPPED = Path(__file__).parent / "weights"
+
+_AT_ONCE = 64  # contexts in one call of the network
+_MEDIAN = LEVELS.index(0.5)
+_DAY = np.timedelta64(1, "D")
+
+
+class _Row(NamedTuple):
+    """One channel: its values from the first to the last observed, and the steps missing after."""
+
+    values: FloatArray
+    gap: int
+    hint: tuple[int, int]
+
+    @property
+    def length(self) -> int:
+        """Steps that its context is padded to: a power of two of patches, or all there are."""
+        patches = 1 << (-(-len(self.values) // PATCH) - 1).bit_length()
+        return min(patches * PATCH, LOOK_BACK)
+
+
+class SproutModel(BaseTimeSeriesModel):
+    """Forecasts every channel by itself; the point forecast is the median."""
+
+    spec = SPEC
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        super().__init__(config)
+        self._weights: Weights = {}
+
+    def shared_horizon(self, horizon: int) -> int:
+        """Round up to whole patches: no step depends on those after it."""
+        return -(-horizon // PATCH) * PATCH
+
+    def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        options = task.options
+        assert isinstance(options, SproutOptions)
+        rows = [row for series in batch for row in _rows(series, options)]
+        quantiles = self._quantiles(rows, task.horizon)
+        forecasts, begin = [], 0
+        for series in batch:
+            end = begin + series.num_channels
+            own = quantiles[begin:end]
+            warnings = (few.WARNING,) if _any_is_few(rows[begin:end]) else ()
+            forecasts.append(Forecast(own[:, _MEDIAN], own, LEVELS, warnings))
+            begin = end
+        return forecasts
+
+    def _quantiles(self, rows: Sequence[_Row], horizon: int) -> FloatArray:
+        """Forecast each row, those of like length together: [N, Q, horizon]."""
+        groups = defaultdict(list)
+        for number, row in enumerate(rows):
+            groups[row.length, row.gap].append(number)
+        answers = np.empty((len(rows), len(LEVELS), horizon))
+        for (length, gap), numbers in groups.items():
+            for some in _chunks(numbers):
+                group = [rows[number] for number in some]
+                contexts = _stacked(group, length)
+                once = _Pass(self._weights, _seasons(group, contexts))
+                answers[some] = rolled(once, contexts, gap + horizon)[:, :, gap:]
+        for answer, row in zip(answers, rows, strict=True):
+            if few.are_too_few(row.values):
+                answer += few.spread_of_few(row.values, row.gap + horizon)[:, row.gap :]
+            if np.nanmin(row.values) >= 0:
+                np.maximum(answer, 0, out=answer)
+        return answers
+
+    def _save_model_weights(self, path: Path) -> None:
+        save_file(dict(self._weights), path / WEIGHTS_FILE)
+
+    def _load_model_weights(self, path: Path) -> None:
+        try:
+            weights = load_file(path / WEIGHTS_FILE)
+        except (OSError, SafetensorError) as error:
+            raise BadData(f"the weights hold no readable {WEIGHTS_FILE}") from error
+        if set(weights) != NAMES:
+            raise BadData(f"{WEIGHTS_FILE} holds weights of another network than this version's")
+        self._weights = {name: value.astype(np.float32) for name, value in weights.items()}
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Load the weights that are shipped: they are small."""
+        return cls.load_model(SHIPPED)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """The network with given seasons; it averages its answers to one or two sets of them."""
+
+    weights: Weights
+    seasons: Sequence[Integers]  # each [N, 2]
+
+    def __call__(self, contexts: FloatArray, horizon: int) -> FloatArray:
+        """Forecast contexts [N, T] by one pass: quantiles [N, Q, horizon]."""
+        known = standardise(_padded(contexts))
+        patches = min(contexts.shape[1], CONTEXT) // PATCH
+        answers = []
+        for seasons in self.seasons:
+            inputs = features(known.values, seasons, horizon).last(patches)
+            quantiles = forward(self.weights, inputs).astype(np.float64)
+            answers.append(moved_to_exact(quantiles, known.values, seasons))
+        mean: FloatArray = np.mean(answers, axis=0)
+        return mean * known.scale[:, None, None] + known.centre[:, None, None]
+
+
+def _rows(series: Series, options: SproutOptions) -> Iterator[_Row]:
+    hint = _hint(series, options)
+    for values in series.target:
+        observed = np.flatnonzero(~np.isnan(values))
+        begin, end = int(observed[0]), int(observed[-1]) + 1
+        yield _Row(values[begin:end], series.length - end, hint)
+
+
+def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
+    """Name the seasons asked for, or those of the frequency: the day and the week, or one."""
+    if options.season_lengths is not None:
+        first, *rest = sorted(options.season_lengths)
+        return first, rest[0] if rest else 1
+    season = series.season_length
+    if season > 1 and series.freq is not None and series.freq.has_time:
+        first, second = series.freq.timestamps(np.datetime64("2000-01-01T00:00:00"), 2)
+        if (second - first) * season == _DAY:
+            return season, 7 * season
+    return season, 1
+
+
+def _seasons(group: Sequence[_Row], contexts: FloatArray) -> tuple[Integers, ...]:
+    """Give the seasons of each pass: those told, where there are any, and those found."""
+    found = found_seasons(standardise(contexts).values)
+    told = np.array([row.hint for row in group])
+    told = np.where(told[:, :1] > 1, told, found)
+    longest = LOOK_BACK // 2
+    told = np.where(told <= longest, told, 1)
+    return (told, found)
+
+
+def _stacked(group: Sequence[_Row], length: int) -> FloatArray:
+    contexts = np.full((len(group), length), np.nan)
+    for context, row in zip(contexts, group, strict=True):
+        context[length - len(row.values) :] = row.values
+    return contexts
+
+
+def _padded(contexts: FloatArray) -> FloatArray:
+    missing = LOOK_BACK - contexts.shape[1]
+    if missing <= 0:
+        return contexts[:, -LOOK_BACK:]
+    return np.pad(contexts, ((0, 0), (missing, 0)), constant_values=np.nan)
+
+
+def _chunks(numbers: Sequence[int]) -> Iterator[list[int]]:
+    for begin in range(0, len(numbers), _AT_ONCE):
+        yield list(numbers[begin : begin + _AT_ONCE])
+
+
+def _any_is_few(rows: Sequence[_Row]) -> bool:
+    return any(few.are_too_few(row.values) for row in rows)

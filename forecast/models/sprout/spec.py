@@ -1,0 +1,42 @@
+"""What Sprout is, and what a request may ask of it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from forecast.core.lookahead import Root
+from forecast.models.base.config import ModelOptions
+from forecast.models.spec import Capabilities, License, ModelSpec
+
+_LONGEST_SEASON = 384
+
+Season = Annotated[int, Field(ge=1, le=_LONGEST_SEASON)]
+
+
+class SproutOptions(ModelOptions):
+    """Which seasons to look for first."""
+
+    season_lengths: Annotated[tuple[Season, ...], Field(min_length=1, max_length=2)] | None = Field(
+        None,
+        description="Steps in one or two seasons, such as [24, 168]; 1 for none. By default those"
+        " of the frequency. The forecast is the average of one with these and one with the seasons"
+        " found in the data.",
+    )
+
+
+SPEC = ModelSpec(
+    model_id="sprout",
+    name="Sprout",
+    version="0.1.0",
+    description="A small foundation model that comes with the gateway, pretrained on synthetic"
+    " series only; zero-shot and ready at once",
+    default_port=8016,
+    model="forecast.models.sprout.model:SproutModel",
+    weights="package:sprout",
+    capabilities=Capabilities(
+        missing_values=True, multivariate=True, max_context=768, max_horizon=1024
+    ),
+    license=License("Apache-2.0", True, "https://www.apache.org/licenses/LICENSE-2.0"),
+    checkpoints=(Root(source="package:sprout", training_data="synthetic"),),
+    options=SproutOptions,
+)

@@ -1,0 +1,161 @@
+"""The weights that are shipped: what a caller gets from the first second."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from forecast.core.errors import BadData
+from forecast.core.frequency import Frequency
+from forecast.core.types import ForecastTask, Series
+from forecast.models.sprout.model import SproutModel
+
+DECILES = tuple(np.round(np.arange(0.1, 1, 0.1), 1))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SproutModel.tiny()
+
+
+def series_of(values, freq="h"):
+    return Series(
+        target=np.atleast_2d(np.asarray(values, dtype=float)),
+        start=np.datetime64("2024-01-01", "s"),
+        freq=Frequency.parse(freq),
+    )
+
+
+def forecast(model, values, horizon, freq="h"):
+    return model.predict([series_of(values, freq)], ForecastTask(horizon, DECILES))[0]
+
+
+def noisy_days(steps=500, seed=0):
+    rng = np.random.default_rng(seed)
+    return 20 + 5 * np.sin(2 * np.pi * np.arange(steps) / 24) + rng.standard_normal(steps)
+
+
+def test_serving_imports_no_torch():
+    code = (
+        "import sys; from forecast.models.sprout.model import SproutModel; SproutModel.tiny();"
+        "print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_file({"patch": np.zeros((2, 2), np.float32)}, tmp_path / "sprout.safetensors")
+    with pytest.raises(BadData, match="another network"):
+        SproutModel.load_model(tmp_path)
+
+
+def test_a_season_goes_on_and_its_interval_holds(model):
+    values = noisy_days(548)
+    answer = forecast(model, values[:500], 48)
+    truth = 20 + 5 * np.sin(2 * np.pi * np.arange(500, 548) / 24)
+    assert np.abs(answer.mean[0] - truth).mean() < 0.6
+    inside = (values[500:] >= answer.quantiles[0, 0]) & (values[500:] <= answer.quantiles[0, -1])
+    assert 0.6 < inside.mean() <= 1
+
+
+def test_a_season_without_noise_goes_on_exactly(model):
+    values = 5 * np.sin(2 * np.pi * np.arange(248) / 24)
+    answer = forecast(model, values[:200], 48)
+    np.testing.assert_allclose(answer.mean[0], values[200:], atol=0.05)
+
+
+def test_a_line_goes_on(model):
+    answer = forecast(model, np.arange(100.0), 24, "D")
+    np.testing.assert_allclose(answer.mean[0], np.arange(100, 124), atol=1)
+
+
+def test_a_constant_stays_as_it_is(model):
+    answer = forecast(model, np.full(60, 7.25), 300)
+    assert (answer.mean == 7.25).all()
+    assert (answer.quantiles == 7.25).all()
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1000.0, 5e4), (1e-9, 0.0), (3.0, 1e6)])
+def test_it_does_not_matter_in_what_unit_a_series_is(model, factor, offset):
+    values = noisy_days() - 60
+    plain = forecast(model, values, 200)
+    moved = forecast(model, values * factor + offset, 200)
+    spread = values.std()
+    np.testing.assert_allclose(
+        (moved.quantiles - offset) / factor, plain.quantiles, atol=1e-6 * spread
+    )
+
+
+def test_huge_and_tiny_values_are_forecast(model):
+    for size in (1e140, 1e-300):
+        answer = forecast(model, size * noisy_days(), 200)
+        assert np.isfinite(answer.quantiles).all()
+        assert 10 < answer.mean.mean() / size < 30
+
+
+def test_a_series_gets_the_same_bits_alone_and_in_company(model):
+    batch = [series_of(noisy_days(steps, steps)) for steps in (1, 2, 30, 31, 200, 500, 900)]
+    task = ForecastTask(40, DECILES)
+    together = model.predict(batch, task)
+    for series, answer in zip(batch, together, strict=True):
+        alone = model.predict([series], task)[0]
+        np.testing.assert_array_equal(answer.quantiles, alone.quantiles)
+
+
+def test_a_horizon_does_not_change_what_comes_before(model):
+    short, long = (forecast(model, noisy_days(), horizon) for horizon in (10, 128))
+    np.testing.assert_allclose(short.quantiles, long.quantiles[:, :, :10], rtol=1e-5)
+
+
+def test_intervals_do_not_shrink_beyond_one_pass(model):
+    walk = np.cumsum(np.random.default_rng(0).standard_normal(600))
+    for values in (walk, noisy_days()):
+        answer = forecast(model, values, 1024)
+        width = (answer.quantiles[0, -1] - answer.quantiles[0, 0]).reshape(8, 128).mean(axis=1)
+        assert (np.diff(width) > -0.02 * width[0]).all(), width
+
+
+def test_missing_last_steps_are_forecast_over(model):
+    """A gap at the end is a longer horizon, not a value made up."""
+    values = noisy_days()
+    whole = forecast(model, values[:490], 34)
+    values[490:] = np.nan
+    after_gap = forecast(model, values, 24)
+    np.testing.assert_allclose(after_gap.quantiles, whole.quantiles[:, :, 10:])
+
+
+def test_channels_are_forecast_one_by_one(model):
+    first, second = noisy_days(seed=1), noisy_days(300, seed=2)
+    both = np.vstack([first, np.concatenate([np.full(200, np.nan), second])])
+    series = replace(series_of(both), channels=("a", "b"))
+    answer = model.predict([series], ForecastTask(24, DECILES))[0]
+    for channel, values in enumerate((first, second)):
+        alone = forecast(model, values, 24)
+        np.testing.assert_array_equal(answer.quantiles[channel], alone.quantiles[0])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 10])
+def test_few_steps_give_wide_intervals(model, steps):
+    values = noisy_days(steps, seed=steps)
+    answer = forecast(model, values, 8, "D")
+    width = answer.quantiles[0, -1] - answer.quantiles[0, 0]
+    assert (width > 0.5).all()
+    assert (steps == 1) == any("too few" in warning for warning in answer.warnings)
+
+
+def test_what_was_never_negative_is_not_forecast_negative(model):
+    counts = np.random.default_rng(0).poisson(0.3, 200)
+    assert forecast(model, counts, 30, "D").quantiles.min() == 0
+
+
+def test_seasons_may_be_named(model):
+    values = np.tile(np.random.default_rng(0).standard_normal(11), 20)
+    series = replace(series_of(values), start=None, freq=None)
+    options = model.spec.options(season_lengths=(11,))
+    answer = model.predict([series], ForecastTask(11, options=options))[0]
+    np.testing.assert_allclose(answer.mean[0], values[:11], atol=0.1)

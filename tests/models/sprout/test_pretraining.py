@@ -1,0 +1,81 @@
+"""The generator, the features and a short pretraining, resumed, as the command runs it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from forecast.models.sprout.features import features
+from forecast.models.sprout.forward import forward
+from forecast.models.sprout.generator.drawing import LENGTH
+from forecast.models.sprout.generator.simulation import simulate
+from forecast.models.sprout.scaling import standardise
+from forecast.models.sprout.seasons import found_seasons
+from forecast.models.sprout.windows import training_windows
+
+torch = pytest.importorskip("torch")
+
+
+def test_simulated_series_are_finite_and_those_of_their_seed():
+    first, again, other = (simulate(np.random.default_rng(seed), 300) for seed in (1, 1, 2))
+    assert first.values.shape == (300, LENGTH)
+    assert np.isfinite(first.values).all()
+    np.testing.assert_array_equal(first.values, again.values)
+    assert not np.array_equal(first.values, other.values)
+    assert first.seen.min() >= 1
+    assert (first.values.std(axis=1) > 0).mean() > 0.95
+
+
+def test_seasons_are_found_in_the_day_and_the_week_and_not_in_a_walk():
+    steps, rng = np.arange(700), np.random.default_rng(0)
+    day, week = np.sin(2 * np.pi * steps / 24), 1.0 * (steps // 24 % 7 >= 5)
+    noise = 0.2 * rng.standard_normal((3, 700))
+    series = np.stack([day, 2 * day + week, np.cumsum(rng.standard_normal(700))]) + noise
+    series[:, 100:130] = np.nan
+    found = found_seasons(standardise(series).values)
+    assert found[0, 0] == 24
+    assert tuple(found[1]) == (24, 168)
+    assert found[2, 0] not in (24, 168)
+
+
+def test_the_inputs_of_a_longer_horizon_begin_with_those_of_a_shorter_one():
+    values = standardise(np.random.default_rng(0).standard_normal((3, 768))).values
+    seasons = np.array([[24, 168], [7, 1], [1, 1]])
+    short, long = (features(values, seasons, horizon) for horizon in (16, 128))
+    np.testing.assert_array_equal(short.steps, long.steps[:, : short.steps.shape[1]])
+    np.testing.assert_array_equal(short.experts, long.experts[:, :, :16])
+
+
+def test_numpy_and_torch_run_the_same_network():
+    from forecast.models.sprout.network import SproutNetwork
+
+    torch.manual_seed(0)
+    network = SproutNetwork(64)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights += 0.05 * torch.randn_like(weights)
+        inputs = training_windows(np.random.default_rng(0), 64).inputs
+        asked = [torch.from_numpy(np.ascontiguousarray(values)) for values in inputs]
+        expected = network(*asked).numpy()
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    np.testing.assert_allclose(forward(weights, inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_pretraining_learns_resumes_and_writes_weights_that_serve(tmp_path, monkeypatch):
+    from forecast.models.sprout import pretrain
+    from forecast.models.sprout.model import SproutModel
+
+    monkeypatch.setattr(pretrain, "_VALIDATION_PARTS", 1)
+
+    def run(windows):
+        command = f"pretrain --windows {windows} --widths 16 --processes 1 --report-every 0"
+        monkeypatch.setattr("sys.argv", [*command.split(), "--out", str(tmp_path)])
+        pretrain.main()
+
+    run(1024)
+    run(2048)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["windows"] for line in log] == [128 * part for part in range(1, 17)]
+    assert log[-1]["validation_16"] < log[0]["validation_16"]
+    (tmp_path / "sprout-16.safetensors").rename(tmp_path / "sprout.safetensors")
+    assert SproutModel.load_model(tmp_path).is_fitted is False
