@@ -85,7 +85,8 @@ def contenders(gateway: Gateway) -> list[Contender]:
     models = gateway.call("/models")["models"]
     listed = []
     for model_id, entry in models.items():
-        if entry["sources"] or not is_ready(gateway, model_id):
+        has_weights_here = all(source.startswith("package:") for source in entry["sources"])
+        if not has_weights_here or not is_ready(gateway, model_id):
             continue
         if model_id == "statistical":
             listed += [Contender(name, model_id, {"model": name}) for name in STATISTICAL]
