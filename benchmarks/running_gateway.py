@@ -20,10 +20,11 @@ START_S = 120.0
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where a gateway listens."""
+    """Where a gateway listens, and its process."""
 
     url: str
     home: Path
+    pid: int
 
     def call(self, method: str, path: str, body: Any = None, timeout_s: float = 900.0) -> Any:
         """Send JSON, read JSON."""
@@ -55,7 +56,7 @@ def running(
         }
         with (Path(home) / "log").open("w") as log:
             process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
-        gateway = Gateway(f"http://127.0.0.1:{port}", Path(home))
+        gateway = Gateway(f"http://127.0.0.1:{port}", Path(home), process.pid)
         try:
             _wait(gateway, process)
             yield gateway

@@ -15,6 +15,7 @@ from forecast.models.statistical.methods import CannotFit, Member, fit
 SEASONAL = ("seasonal_naive", "mstl", "mstl_theta", "auto_ces")
 PLAIN = ("ets", "theta", "ces")
 ORIGINS = 5
+_MOST_ORIGINS = 8  # where they can be a block apart
 LONGEST = 2000
 """Steps of a history that the combination uses, or six of its longest season."""
 
@@ -22,7 +23,7 @@ _POWER = 3  # of the inverse error; on M4 hourly and the sets beside it 2 to 4 a
 _LEAST = 0.01  # a weight below it is none
 _CLEARLY = 0.6  # of the naive's error: so good a seasonal method needs no comparison
 _BETTER = 0.97  # of the best error without a season: what a season must reach to be believed
-_HELPS = 0.98  # of the error without covariates: what they must reach to be used
+_USED = 0.05  # a share of the forecast with covariates below it is none
 _TINY = 1e-9
 
 
@@ -34,6 +35,7 @@ class Combination:
     weights: tuple[float, ...]
     past: PastErrors
     effect: FloatArray | None = None  # of covariates, on the steps ahead
+    share: float = 1.0  # of that effect
 
     def forecast(self, horizon: int) -> FloatArray:
         """Average the point forecasts: [H]."""
@@ -45,8 +47,16 @@ class Combination:
         parts = [member.quantiles(horizon, levels) for member in self.members]
         return self._sum(parts) + self._ahead(horizon)
 
+    @property
+    def methods(self) -> dict[str, float]:
+        """Weights by method; one that is fitted with and without covariates counts once."""
+        total: dict[str, float] = {}
+        for member, weight in zip(self.members, self.weights, strict=True):
+            total[member.name] = total.get(member.name, 0.0) + float(weight)
+        return total
+
     def _ahead(self, horizon: int) -> FloatArray:
-        return np.zeros(horizon) if self.effect is None else self.effect[:horizon]
+        return np.zeros(horizon) if self.effect is None else self.share * self.effect[:horizon]
 
     def _sum(self, parts: Sequence[FloatArray]) -> FloatArray:
         total: FloatArray = np.einsum("m,m...->...", np.array(self.weights), np.array(parts))
@@ -70,13 +80,39 @@ def single(name: str, target: FloatArray, seasons: tuple[int, ...], *, tried: bo
 def combine_with(
     target: FloatArray, seasons: tuple[int, ...], covariates: Covariates
 ) -> Combination:
-    """Combine with what covariates explain taken out, where that helps at earlier origins."""
+    """Average the forecast without covariates, and that of what they leave unexplained.
+
+    Weights go with the inverse of the mean absolute errors at earlier origins, cubed.
+    """
     plain = combine(target, seasons)
     if not covariates.names:
         return plain
     explained = combine(target, seasons, covariates)
-    helps = _mean_error(explained.past) < _HELPS * _mean_error(plain.past)
-    return explained if helps else plain
+    without, beside = (_mean_error(each.past) ** _POWER for each in (plain, explained))
+    total = without + beside
+    share = without / total if 0 < total < float("inf") else 0.0
+    return plain if share < _USED else _blended(plain, explained, share)
+
+
+def _blended(plain: Combination, explained: Combination, share: float) -> Combination:
+    """Average two combinations that were tried at the same origins."""
+    shares = (1 - share, share)
+    rows = plain.past.origins
+    first, second = plain.past.errors[:rows], explained.past.errors[:rows]
+    mixed = np.where(np.isnan(second), first, (1 - share) * first + share * second)
+    errors = np.concatenate([mixed, plain.past.errors[rows:]])
+    weights = [
+        part * weight
+        for part, each in zip(shares, (plain, explained), strict=True)
+        for weight in each.weights
+    ]
+    return Combination(
+        plain.members + explained.members,
+        tuple(weights),
+        replace(plain.past, errors=errors),
+        explained.effect,
+        share,
+    )
 
 
 def effect_ahead(
@@ -267,8 +303,9 @@ def origins_of(length: int, seasons: tuple[int, ...]) -> tuple[tuple[int, ...], 
     """Choose origins, latest first, and how many steps to forecast from each.
 
     A block is one season (two where there is a longer season too), at least eight steps and at
-    most a quarter of the history. Origins are a block apart where there is room for five, and
-    leave half of the history and, where that leaves an eighth of it, two seasons and a step.
+    most a quarter of the history. Origins are a block apart where there is room for five, up to
+    eight, and leave half of the history and, where that leaves an eighth of it, two seasons and a
+    step.
     """
     season = seasons[0] if seasons else 1
     block = season * -(-8 // season) * (2 if len(seasons) > 1 else 1)
@@ -280,7 +317,8 @@ def origins_of(length: int, seasons: tuple[int, ...]) -> tuple[tuple[int, ...], 
     block = min(block, length - first)
     if block < 1:
         return (), 1
-    stride = max(1, min(block, (length - block - first) // (ORIGINS - 1)))
     last = length - block
-    origins = (last - stride * index for index in range(ORIGINS))
+    count = min(max((last - first) // block + 1, ORIGINS), _MOST_ORIGINS)
+    stride = max(1, min(block, (last - first) // (count - 1)))
+    origins = (last - stride * index for index in range(count))
     return tuple(origin for origin in origins if origin >= first), block

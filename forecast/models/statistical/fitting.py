@@ -25,6 +25,7 @@ from forecast.models.statistical.scaling import Scaler
 
 _MULTIPLY = ("auto_ets", "auto_theta")
 _REPEAT = ("naive", "seasonal_naive")
+_HELPED = 0.5  # the share of the forecast with covariates where its errors are as those without
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,10 +150,7 @@ def _forecast(job: Job) -> Fit:
         mean=scaler.restore(mean)[job.gap :],
         quantiles=scaler.restore(quantiles)[:, job.gap :],
         warnings=job.choice.warnings + notes + more + _unused(job),
-        methods={
-            member.name: round(float(weight), 4)
-            for member, weight in zip(combination.members, combination.weights, strict=True)
-        },
+        methods={name: round(weight, 4) for name, weight in combination.methods.items()},
     )
 
 
@@ -208,6 +206,11 @@ def _explained(job: Job, target: FloatArray) -> tuple[Combination, tuple[str, ..
         notes.append(
             "covariates that did not help at earlier origins were not used:"
             f" {_list(covariates.names)}"
+        )
+    elif covariates.names and combination.share < _HELPED:
+        notes.append(
+            "covariates that did not help at earlier origins count for"
+            f" {combination.share:.0%}: {_list(covariates.names)}"
         )
     return combination, tuple(notes)
 

@@ -31,7 +31,7 @@ def document_of(combination: Combination) -> Document:
         "steps": _encoded(past.steps),
         "independent": past.independent,
         "gap": past.gap,
-        "explained": combination.effect is not None,
+        "explained": 0.0 if combination.effect is None else combination.share,
     }
 
 
@@ -42,8 +42,9 @@ def restored(document: Document, effect: FloatArray | None = None) -> Combinatio
         effect: of covariates, on the steps ahead; used if it was when they were fitted.
     """
     members = tuple(_member(one) for one in document["members"])
-    ahead = effect if document["explained"] else None
-    return Combination(members, tuple(document["weights"]), errors_of(document), ahead)
+    share = float(document["explained"])  # true, of fits kept by older versions, is all of it
+    ahead = effect if share else None
+    return Combination(members, tuple(document["weights"]), errors_of(document), ahead, share)
 
 
 def restore(model: Any, document: Document) -> Any:

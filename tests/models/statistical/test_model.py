@@ -106,21 +106,41 @@ def test_a_promotion_explains_ten_weeks(model, series_of):
     np.testing.assert_allclose(forecast.mean[0], 60, rtol=0.05)
 
 
-def test_auto_names_covariates_that_it_does_not_use(model, series_of):
+def test_a_covariate_that_says_nothing_disturbs_little_and_is_named(model, series_of):
     draw = np.random.default_rng(0)
-    target = 11400 + 10 * np.arange(120) + 300 * draw.normal(size=120)
-    columns = [draw.normal(size=126), np.ones(126)]
-    [forecast] = model.predict([covariate_series(series_of, columns, target)], task_of())
-    [alone] = model.predict([series_of(target, freq="YS")], task_of())
-    assert forecast.warnings == (
-        "constant covariates were left out: 1",
-        "covariates that did not help at earlier origins were not used: 0",
-    )
-    np.testing.assert_array_equal(forecast.mean, alone.mean)
+    off = {True: [], False: []}
+    notes = []
+    for _ in range(20):
+        target = 11400 + 10 * np.arange(126) + 300 * draw.normal(size=126)
+        columns = [draw.normal(size=126), np.ones(126)]
+        beside = covariate_series(series_of, columns, target[:120])
+        for given, series in ((True, beside), (False, series_of(target[:120], freq="YS"))):
+            [forecast] = model.predict([series], task_of())
+            off[given].append(np.abs(forecast.mean[0] - target[120:]).mean())
+            notes += forecast.warnings
+    assert np.mean(off[True]) < 1.03 * np.mean(off[False])
+    assert notes.count("constant covariates were left out: 1") == 20
+    little = [note for note in notes if "did not help at earlier origins" in note]
+    assert len(little) >= 8
+    assert all(note.endswith(": 0") for note in little)
     short = covariate_series(series_of, columns[:1], target[:3])
     short = replace(short, past_covariates={"0": columns[0][:3]})
     [forecast] = model.predict([short], task_of())
     assert "naive does not use the covariates 0" in forecast.warnings
+
+
+def test_covariates_weigh_as_much_as_they_helped_before(model, series_of):
+    """One that stood in for the target's noise, but not in the latest quarter."""
+    draw = np.random.default_rng(5)
+    news = draw.normal(size=206)
+    target = 50 + 2 * news[:200] + draw.normal(size=200)
+    target[150:] -= 2.5 * news[150:200]
+    [forecast] = model.predict([covariate_series(series_of, [news], target)], task_of())
+    [warning] = forecast.warnings
+    assert "did not help at earlier origins count for" in warning
+    assert sum(forecast.methods.values()) == pytest.approx(1, abs=1e-3)
+    slope = np.polyfit(news[200:], forecast.mean[0], 1)[0]
+    assert 0.05 < slope < 1
 
 
 def test_a_gap_in_a_covariate_is_filled(model, series_of):
