@@ -81,11 +81,13 @@ def airline() -> tuple[np.ndarray, np.ndarray]:
 
 
 def contenders(gateway: Gateway) -> list[Contender]:
-    """List every model of the gateway that has no weights to download, and is ready."""
+    """List every model of the gateway that is ready without a training or a download."""
     models = gateway.call("/models")["models"]
     listed = []
     for model_id, entry in models.items():
-        if entry["sources"] or not is_ready(gateway, model_id):
+        is_here = all(source.startswith("package:") for source in entry["sources"])
+        needs_nothing = is_here and entry["capabilities"]["zero_shot"]
+        if not needs_nothing or not is_ready(gateway, model_id):
             continue
         if model_id == "statistical":
             listed += [Contender(name, model_id, {"model": name}) for name in STATISTICAL]

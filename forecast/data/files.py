@@ -1,5 +1,6 @@
 """Bytes of a file → a table: CSV, JSON, XLSX, Parquet and Arrow, within limits."""
 
+import re
 from collections.abc import Callable, Set
 from enum import StrEnum
 from io import BytesIO
@@ -55,6 +56,7 @@ _MEDIA_TYPES = {
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _DECIMAL_COMMA = r"\s*[+-]?\d+,\d+\s*"
+_WHOLE_NUMBER = re.compile(r"-?\d{1,19}", re.ASCII)
 
 
 def format_of(name: str, media_type: str = "") -> FileFormat:
@@ -194,7 +196,8 @@ def frame_of_document(document: Any, policy: DataPolicy, names: Set[str]) -> pd.
     """
     if isinstance(document, dict) and isinstance(document.get("data"), list):
         if isinstance(document.get("columns"), list):
-            return _frame_of_split(document["columns"], document["data"], policy)
+            frame = _frame_of_split(document["columns"], document["data"], policy)
+            return _with_index(frame, document.get("index"))
         if isinstance(document.get("schema"), dict):
             document = document["data"]
     if isinstance(document, dict) and document:
@@ -202,8 +205,10 @@ def frame_of_document(document: Any, policy: DataPolicy, names: Set[str]) -> pd.
         if not all(isinstance(column, dict) for column in inner):
             return frame_of_columns(document, policy)
         if names & document.keys() or not names & inner[0].keys():
-            return frame_of_columns(_listed(document, policy), policy)
-        document = inner
+            labels = list(dict.fromkeys(row for column in inner for row in column))
+            listed = _listed(document, labels, policy)
+            return _with_index(frame_of_columns(listed, policy), labels)
+        return _with_index(frame_of_document(inner, policy, names), list(document))
     if not (isinstance(document, list) and all(isinstance(row, dict) for row in document)):
         raise BadData(
             "a JSON table is an object of columns, a list of rows, or what pandas writes with the"
@@ -216,11 +221,26 @@ def frame_of_document(document: Any, policy: DataPolicy, names: Set[str]) -> pd.
     )
 
 
-def _listed(columns: dict[str, dict[str, Any]], policy: DataPolicy) -> dict[str, Any]:
+def _listed(
+    columns: dict[str, dict[str, Any]], rows: list[str], policy: DataPolicy
+) -> dict[str, Any]:
     """List the values of columns that are sent by the labels of their rows."""
-    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
     check_table_size(len(rows), len(columns), policy)
     return {name: [column.get(row) for row in rows] for name, column in columns.items()}
+
+
+def _with_index(frame: pd.DataFrame, labels: Any) -> pd.DataFrame:
+    """Add the labels of rows as the column `index`, which is what pandas calls them.
+
+    Labels that only number the rows are none. JSON writes all labels as text, numbers too.
+    """
+    if not isinstance(labels, list) or len(labels) != len(frame) or "index" in frame.columns:
+        return frame
+    if all(isinstance(label, str) and _WHOLE_NUMBER.fullmatch(label) for label in labels):
+        labels = [int(label) for label in labels]
+    if labels == list(range(len(labels))):
+        return frame
+    return frame.assign(index=pd.Series(labels, dtype=object, index=frame.index))
 
 
 def _frame_of_split(names: list[Any], rows: list[Any], policy: DataPolicy) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Covariates said to be known ahead that are the target itself, or all but that."""
+"""Known future covariates that repeat the target: target leakage."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ _NAMED = 3  # series in a warning
 
 
 def leaking(series: Sequence[Series]) -> tuple[str, ...]:
-    """Warn of each covariate known ahead that correlates with its own step of the target.
+    """Warn of each known future covariate that correlates with the target step by step.
 
-    A forecast from it is no better than the knowledge of the answer, which nobody has in time.
+    A forecast from it needs the answer, which nobody has in time.
     """
     found: dict[str, list[str]] = {}
     for one in series:
@@ -50,6 +50,7 @@ def _warning(name: str, item_ids: Sequence[str]) -> str:
     more = f" and {len(item_ids) - _NAMED} more" if len(item_ids) > _NAMED else ""
     named = ", ".join(map(repr, item_ids[:_NAMED])) + more
     return (
-        f"covariate {name!r}, said to be known ahead, is all but the target of {named} itself; if"
-        " it is not known before the target is, send it as past only"
+        f"known future covariate {name!r} follows the target of {named} almost exactly"
+        f" (correlation above {_MOST_LIKELY_THE_TARGET}); if its values are not known before those"
+        " of the target, send it as a past covariate"
     )

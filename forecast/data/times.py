@@ -24,8 +24,9 @@ _YEARS = (1678, 2261)
 _FIRST_DAY = 1_000_00_00
 _LAST_DAY = 9_999_99_99
 _FIRST_MILLISECOND = 10**11  # in seconds this is the year 5138
+_FRACTIONS = ((10**17, "ns"), (10**14, "us"), (_FIRST_MILLISECOND, "ms"))  # each from 1973 on
 _MISSING = "is missing; each row needs a time"
-_TOO_LARGE = 10.0**16
+_TOO_LARGE = 2.0**63
 _SENT_AS = "an ISO 8601 time such as 2026-01-31T06:00:00"
 
 
@@ -65,8 +66,8 @@ def read_local(value: Any, pointer: str) -> LocalTimes:
 def times_of(values: list[Any], refusal: Refusal, pointer: str = "") -> LocalTimes:
     """Read times: ISO 8601 text, months, quarters and years, numbers that stand for times.
 
-    Numbers of a list are all of one kind: years, days such as 20260131, or seconds or
-    milliseconds since 1970.
+    Numbers of a list are all of one kind: years, days such as 20260131, or seconds,
+    milliseconds, microseconds or nanoseconds since 1970.
 
     Raises:
         InvalidRequest: a value is missing or no time; names the first.
@@ -154,10 +155,10 @@ def _times_of_numbers(values: list[Any], refusal: Refusal) -> LocalTimes:
         at = int((~whole).argmax())
         raise refusal(at, f"{excerpt(values[at])} is not {_SENT_AS}")
     largest = np.abs(numbers).max()
-    if largest >= _FIRST_MILLISECOND:
-        milliseconds = numbers.astype(np.int64).astype("datetime64[ms]")
-        local = LocalTimes(milliseconds.astype("datetime64[s]"))
-        _check(local, milliseconds != local.wall, refusal)
+    if unit := next((unit for first, unit in _FRACTIONS if largest >= first), None):
+        counted = np.array(values, dtype=np.int64).astype(f"datetime64[{unit}]")
+        local = LocalTimes(counted.astype("datetime64[s]"))
+        _check(local, counted != local.wall, refusal)
         return local
     if _YEARS[0] <= numbers.min() and largest <= _YEARS[1]:
         return LocalTimes((numbers.astype(np.int64) - 1970).astype("datetime64[Y]").astype("M8[s]"))

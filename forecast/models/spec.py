@@ -68,7 +68,7 @@ class ModelSpec:
     Attributes:
         model_id: folder, part of the URL and key of the registry.
         model: `module:Class`, imported on first load.
-        weights: default source, with a pinned revision; `package:<model_id>` where they are
+        weights: default source, with a revision; `package:<model_id>` where they are
             installed with the gateway; None for a model that has none.
         config: what may be set when it is loaded.
         options: what may be set in each request.

@@ -105,5 +105,6 @@ def covers_noisy_seasons(model: BaseTimeSeriesModel) -> None:
 
 OF_SHIFTING = (shifts_with_the_series, keeps_its_precision_far_from_zero)
 OF_SEASONAL = (repeats_a_season, covers_noisy_seasons)
+OF_COVERAGE = (covers_random_walks, covers_noisy_seasons)
 OF_READY = (goes_on_along_a_line, covers_random_walks, *OF_SEASONAL)
 ALL: tuple[Check, ...] = (scales_with_the_series, *OF_SHIFTING, *OF_READY)

@@ -41,7 +41,8 @@ def begins_validation_at_the_split(model: BaseTimeSeriesModel, folder: Path) -> 
 def _validation_losses(model: BaseTimeSeriesModel, folder: Path, way: str) -> list[float]:
     copy = _trainable_copy(model, folder)
     whole = _target()
-    early = FIRST - copy.max_context - 50
+    reach = max(copy.max_context, copy.config.context_length or 0)  # a fit may take a longer one
+    early = FIRST - reach - 50
     changed = np.concatenate([whole[:early][::-1], whole[early:]]) if way == "back" else whole
     copy.fit([daily(whole[:FIRST])], [daily(changed)], first_validation_steps=[FIRST])
     told = [*copy.training_history_, copy.best_metrics_]

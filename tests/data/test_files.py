@@ -209,6 +209,16 @@ def test_json_that_pandas_writes_is_read_in_each_orientation(orient):
         read_frame(body, FileFormat.JSON, DataPolicy(max_rows=3), frozenset({"day"}))
 
 
+@pytest.mark.parametrize("orient", ["columns", "index", "split"])
+def test_times_that_pandas_has_as_its_index_are_the_column_index(orient):
+    body = FRAME.set_index("day")[["y", "n"]].to_json(orient=orient).encode()
+    frame = read_frame(body, FileFormat.JSON, DataPolicy(), frozenset({"index", "y"}))
+    assert list(frame.columns) == ["y", "n", "index"]
+    local = time_column(frame, "index")
+    np.testing.assert_array_equal(local.wall, FRAME["day"].to_numpy().astype("datetime64[s]"))
+    np.testing.assert_array_equal(number_column(frame, "y"), FRAME["y"])
+
+
 def test_json_without_names_of_columns_says_how_to_write_it():
     for body in (b"[[1, 2]]", b'{"columns": ["a"], "data": [[1, 2]]}'):
         with pytest.raises(BadData, match="names of columns|a list of 1 values"):
@@ -231,6 +241,8 @@ def test_a_small_file_that_unpacks_to_more_than_allowed_is_refused():
         ([20260131, 20260228.0], "2026-02-28T00:00:00"),
         ([1767225600, 1767312000], "2026-01-02T00:00:00"),
         ([-662688000000, 0], "1970-01-01T00:00:00"),
+        ([1767225600_000_000, 1767312000_000_000], "2026-01-02T00:00:00"),
+        ([1767225600_000_000_000, 1767312000_000_000_000], "2026-01-02T00:00:00"),
         ([datetime(2026, 1, 1), date(2026, 1, 2)], "2026-01-02T00:00:00"),
         (["2026-01-01 00:00:00 UTC", "2026-01-02 01:00:00 +01:00"], "2026-01-02T01:00:00"),
         (["2026-01-01T00:00:00.000", "2026-01-02"], "2026-01-02T00:00:00"),

@@ -1,4 +1,4 @@
-"""A covariate known ahead that is all but the target is warned of, in every shape."""
+"""A known future covariate that repeats the target gets a warning, in every shape."""
 
 import numpy as np
 import orjson
@@ -27,9 +27,9 @@ def warnings(**covariates):
 
 
 @pytest.mark.parametrize("leak", [TARGET, NEAR, TARGET * 1e-200])
-def test_what_is_all_but_the_target_is_warned_of(leak):
+def test_a_covariate_that_repeats_the_target_gets_a_warning(leak):
     (warning,) = warnings(leak=leak, promo=RNG.normal(size=30))
-    assert "'leak', said to be known ahead, is all but the target of 'a' itself" in warning
+    assert "'leak' follows the target of 'a' almost exactly (correlation above 0.999)" in warning
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ def test_what_is_all_but_the_target_is_warned_of(leak):
         ["a", "b"] * 15,
     ],
 )
-def test_other_covariates_are_not(fine):
+def test_other_covariates_get_none(fine):
     assert warnings(fine=fine) == ()

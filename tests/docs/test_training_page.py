@@ -36,7 +36,7 @@ def test_the_examples_run_as_they_stand(tmp_path):
     printed = run([sys.executable, "-c", "\n".join(EXAMPLES)], tmp_path).splitlines()
     assert "(1, 12) (1, 3, 12)" in printed
     assert any("'mae'" in line and "'msis_80'" in line for line in printed)
-    assert printed[-1].startswith("2026-01-16T09:00:00 ")  # 370 hours, the first of which is 0
+    assert printed[-1].startswith("2026-01-16T09:59:59Z ")  # the end of the 370th hour
     assert {file.name: file.read_bytes() for file in (tmp_path / "chronos").iterdir()} == before
     for folder in ("store-1", "chronos-of-store-1"):
         found = sorted(file.name for file in (tmp_path / folder).iterdir())

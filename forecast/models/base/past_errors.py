@@ -43,29 +43,34 @@ def with_past_errors(
     """Forecast series, with quantiles from forecasts of each one's own past.
 
     Every series is cut at up to `origins` earlier steps, spread over its second half, and all
-    cuts are forecast in one call together with the series themselves. The error of step h is
-    taken to grow as h^p, see `offsets_of`. A series of one value has no errors; its quantiles
-    are its point forecast, with a warning.
+    cuts of one horizon are forecast in one call together with the series themselves. The error
+    of step h is taken to grow as h^p, see `offsets_of`. A series of one value has no errors; its
+    quantiles are its point forecast, with a warning.
 
     Args:
         block: steps by which a past is forecast, whatever the horizon: answers of different
-            horizons agree in their first steps (except beside covariates known ahead, which
-            end with the horizon). The horizon if None.
+            horizons agree in their first steps (except beside covariates known ahead, where
+            half of the series, or the horizon, is the most). The horizon if None.
         least: fewest observed values that the model can forecast from.
     """
     horizon, levels = task.horizon, task.quantile_levels
     if not levels:
         means = point(batch, horizon)
         return [Forecast(mean, np.empty((len(mean), 0, horizon)), ()) for mean in means]
-    reach = block or horizon
-    if any(series.future_covariates for series in batch):
-        reach = min(reach, horizon)
-    longest = max(reach, horizon)
-    cuts = [_cuts(series, reach, longest, origins, least) for series in batch]
-    asked = [one for series, earlier in zip(batch, cuts, strict=True) for one in (series, *earlier)]
-    answers = iter(point(asked, longest))
+    reaches = [_reach(series, block or horizon, horizon) for series in batch]
+    steps = [max(reach, horizon) for reach in reaches]
+    cuts = [
+        _cuts(series, reach, longest, origins, least)
+        for series, reach, longest in zip(batch, reaches, steps, strict=True)
+    ]
+    asked = [
+        (one, horizon if one.future_covariates and one is series else longest)
+        for series, earlier, longest in zip(batch, cuts, steps, strict=True)
+        for one in (series, *earlier)
+    ]
+    answers = iter(_answered(point, asked))
     forecasts = []
-    for series, earlier in zip(batch, cuts, strict=True):
+    for series, earlier, reach in zip(batch, cuts, reaches, strict=True):
         mean = next(answers)[:, :horizon]
         points = [next(answers)[:, :reach] for _ in earlier]
         offsets, known = _offsets_of_series(series, earlier, points, task)
@@ -73,6 +78,23 @@ def with_past_errors(
         quantiles = mean[:, None].astype(float) + offsets
         forecasts.append(Forecast(mean, quantiles, tuple(levels), warnings))
     return forecasts
+
+
+def _reach(series: Series, block: int, horizon: int) -> int:
+    """Count the steps to forecast a past by; beside covariates, only as far as they are known."""
+    if not series.future_covariates or block <= horizon:
+        return block
+    return max(horizon, min(block, series.length // 2))
+
+
+def _answered(point: PointForecasts, asked: Sequence[tuple[Series, int]]) -> list[FloatArray]:
+    """Forecast series over a horizon each, those of one horizon in one call."""
+    answers: dict[int, FloatArray] = {}
+    for horizon in dict.fromkeys(steps for _, steps in asked):
+        of_it = [at for at, (_, steps) in enumerate(asked) if steps == horizon]
+        forecasts = point([asked[at][0] for at in of_it], horizon)
+        answers.update(zip(of_it, forecasts, strict=True))
+    return [answers[at] for at in range(len(asked))]
 
 
 def _cuts(series: Series, reach: int, horizon: int, count: int, least: int) -> list[Series]:

@@ -26,6 +26,7 @@ _LIBRARY = "forecast.models.prophet.library"
 _NUM_SAMPLES = 1000
 ORIGINS = 3
 """Earlier origins that a series is fitted at, beside its end, to calibrate its quantiles."""
+_BLOCK = 16  # steps by which a past is forecast at least: enough errors to be judged by
 _MOST_SAMPLES = 10_000
 _MOST_DRAWS = 20_000_000  # num_samples * horizon: 0.16 GB, which Prophet holds several times
 _MADE_UP_START = np.datetime64("2000-01-01T00:00:00")
@@ -86,7 +87,8 @@ class ProphetModel(KeptFits):
             return [fit.mean[None] for fit in fits]
 
         least = self.capabilities.min_context
-        forecasts = with_past_errors(batch, task, points, origins=ORIGINS, least=least)
+        block = max(task.horizon, _BLOCK)
+        forecasts = with_past_errors(batch, task, points, origins=ORIGINS, block=block, least=least)
         return [
             replace(
                 one,

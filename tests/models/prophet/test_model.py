@@ -181,6 +181,21 @@ def test_calibration_leaves_the_mean_and_reads_covariates_of_the_past(model, ser
     assert np.ptp(ours.quantiles, axis=1).max() < 2  # a promotion unread would move it by 5
 
 
+@pytest.mark.parametrize("has_covariate", [False, True])
+def test_a_short_horizon_is_judged_by_forecasts_and_not_by_the_changes_of_a_season(
+    model, series_of, has_covariate
+):
+    draw = np.random.default_rng(3)
+    promo = draw.normal(size=92)
+    season = 10 + 3 * np.sin(2 * np.pi * np.arange(90) / 7)
+    facts = {"past_covariates": {"promo": promo[:90]}, "future_covariates": {"promo": promo[90:]}}
+    target = season + 0.3 * draw.normal(size=90) + (5 * promo[:90] if has_covariate else 0)
+    [ours] = model.predict([series_of(target, **(facts if has_covariate else {}))], calibrated(2))
+    width = ours.quantiles[0, -1] - ours.quantiles[0, 0]
+    assert (width > 0.4).all()
+    assert (width < 2).all()  # of the noise alone it is 0.77, of changes from day to day over 5
+
+
 def test_gaps_in_target_and_covariate_are_no_obstacle(model, series_of):
     _, series = regressor_series(series_of)
     holes = series.target.copy()
