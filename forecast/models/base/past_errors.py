@@ -1,7 +1,7 @@
 """Quantiles of a point forecast from the errors of forecasts of the series' own past."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
@@ -24,6 +24,7 @@ _FEW = 8  # errors
 _POWERS = np.linspace(0.0, 1.0, 21)
 _EXPECTED_POWER = 0.5  # of a random walk
 _TINY = 1e-300
+_PRIOR_CHANGES = 20  # of the usual size, that each phase of a season is taken to have had
 UNKNOWN = (
     "the series is too short to tell how far off its forecast may be;"
     " its quantiles are the point forecast"
@@ -151,6 +152,8 @@ class PastErrors:
         independent: as how many independent errors they are worth.
         gap: missing steps at the end of the series.
         origins: how many of the first rows are forecasts of the model; the rest are naive ones.
+        sizes: [K, B], how large errors usually are at that phase of the season; 1 on average.
+        profile: [S], the same for the steps after the last observed one, repeated.
     """
 
     errors: FloatArray
@@ -158,6 +161,8 @@ class PastErrors:
     independent: float
     gap: int = 0
     origins: int = 0
+    sizes: FloatArray | float = 1.0
+    profile: FloatArray = field(default_factory=lambda: np.ones(1))
 
     @property
     def is_known(self) -> bool:
@@ -169,6 +174,7 @@ def past_errors_of(
     origins: Sequence[int],
     points: Sequence[FloatArray],
     adjusted: FloatArray | None = None,
+    season: int = 1,
 ) -> PastErrors:
     """Compare forecasts of a past with what came.
 
@@ -181,6 +187,7 @@ def past_errors_of(
         points: [B] each; steps beyond T are no errors.
         adjusted: [T], the target without its season, which the naive forecasts; the target if
             None.
+        season: over which the size of errors may vary.
     """
     reach = max((len(point) for point in points), default=1)
     times = np.asarray(origins, dtype=int)[:, None] + np.arange(reach)  # [K, B]
@@ -197,16 +204,42 @@ def past_errors_of(
         later = observed[:-1, None] + np.arange(1, reach + 1)
         errors = np.concatenate([errors, padded[later] - plain[observed[:-1], None]])
         steps = np.concatenate([steps, later - observed[:-1, None]])
+        times = np.concatenate([times, later])
         independent = max(independent, len(observed) - 1)
-    gap = len(target) - 1 - int(observed.max(initial=-1))
-    return PastErrors(errors, steps, independent, gap, len(origins))
+    end = int(observed.max(initial=-1)) + 1
+    profile = _profile(target[:end], season)
+    sizes = profile[(times - end) % len(profile)]
+    return PastErrors(errors, steps, independent, len(target) - end, len(origins), sizes, profile)
+
+
+def _profile(target: FloatArray, season: int) -> FloatArray:
+    """Tell how large errors are at each phase of a season, for the steps after a target [T].
+
+    It is the square root of the root mean square change over a season at a phase and its two
+    neighbours, relative to that of all phases: the square root since what a model leaves varies
+    less than what it explains.
+    """
+    if season < 4 or len(target) < 4 * season:
+        return np.ones(1)
+    changes = (target[season:] - target[:-season]) ** 2
+    known = np.flatnonzero(np.isfinite(changes))
+    usual = float(changes[known].mean()) if len(known) else 0.0
+    if not usual > 0:
+        return np.ones(1)
+    phases = (known - len(changes)) % season
+    total = np.bincount(phases, changes[known] / usual, minlength=season)
+    count = np.bincount(phases, minlength=season)
+    total, count = (np.roll(each, 1) + each + np.roll(each, -1) for each in (total, count))
+    profile: FloatArray = ((total + _PRIOR_CHANGES) / (count + _PRIOR_CHANGES)) ** 0.25
+    return profile
 
 
 def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> FloatArray:
     """Return the offsets [Q, H] of quantiles from a point forecast of `ahead` steps [H].
 
-    The error of step h is taken to grow as h^p; p, between 0 and 1, has the largest Gaussian
-    likelihood, with a prior N(½, 0.35²). The offsets of e_h / h^p are conformal, halfway between
+    The error of step h is taken to grow as h^p, times how large it usually is at that phase of
+    the season; p, between 0 and 1, has the largest Gaussian likelihood, with a prior
+    N(½, 0.35²). The offsets of what is left are conformal, halfway between
     asymmetric ones and symmetric ones; with fewer than eight independent errors, Gaussian. Both
     are widened by the ratio of Student's t to the Gaussian at as many degrees of freedom as
     there are independent errors: errors of neighbouring steps, and of origins that overlap, are
@@ -215,10 +248,11 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
     known = np.isfinite(past.errors)
     if not known.any():
         return np.zeros((len(levels), len(ahead)))
-    power = _power(past.errors[known], past.steps[known], past.independent)
+    errors = (past.errors / past.sizes)[known]
+    power = _power(errors, past.steps[known], past.independent)
     asked = np.asarray(levels, dtype=float)
     normal = np.array([NormalDist().inv_cdf(level) for level in levels])
-    values = past.errors[known] / past.steps[known] ** power
+    values = errors / past.steps[known] ** power
     if past.independent < _FEW:
         offsets = normal * _root_mean_square(values)
     else:
@@ -227,7 +261,8 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
     wider = np.where(
         normal == 0, 1.0, special.stdtrit(past.independent, asked) / np.where(normal, normal, 1.0)
     )
-    found: FloatArray = (offsets * wider)[:, None] * ahead.astype(float) ** power
+    growth = ahead.astype(float) ** power * past.profile[(ahead - 1) % len(past.profile)]
+    found: FloatArray = (offsets * wider)[:, None] * growth
     return found
 
 
@@ -235,7 +270,8 @@ def _independent(errors: FloatArray, steps: IntArray, times: IntArray) -> float:
     """Count as how many independent errors those of several origins [K, B] are worth.
 
     n (1 - r) / (1 + r) with r the correlation of neighbouring steps (Bartlett), where n counts
-    once what overlapping origins forecast twice.
+    once what overlapping origins forecast twice; but at least one an origin of those that do not
+    overlap.
     """
     known = np.isfinite(errors)
     scaled = np.where(known, errors, 0.0) / steps**_EXPECTED_POWER
@@ -244,7 +280,17 @@ def _independent(errors: FloatArray, steps: IntArray, times: IntArray) -> float:
     size = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
     correlation = min(max(float(first @ second) / size, 0.0), 0.99) if size > 0 else 0.0
     distinct = len(np.unique(times[known]))
-    return min(max(distinct * (1 - correlation) / (1 + correlation), 1.0), distinct)
+    apart = _apart(times[known.any(axis=1)])
+    return min(max(distinct * (1 - correlation) / (1 + correlation), apart, 1.0), distinct)
+
+
+def _apart(times: IntArray) -> int:
+    """Count the most rows [K, B] of times of which none overlap."""
+    count, end = 0, -1
+    for row in times[np.argsort(times[:, 0])]:
+        if row[0] > end:
+            count, end = count + 1, int(row[-1])
+    return count
 
 
 def _root_mean_square(values: FloatArray) -> float:

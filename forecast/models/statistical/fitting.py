@@ -10,18 +10,12 @@ from forecast.models.base.kept_fits import Document, key_of
 from forecast.models.base.past_errors import UNKNOWN, offsets_of
 from forecast.models.statistical import arima
 from forecast.models.statistical.choice import Choice, Fitted
-from forecast.models.statistical.combination import (
-    Combination,
-    Trial,
-    combine,
-    combine_with,
-    effect_ahead,
-    single,
-)
+from forecast.models.statistical.combination import Combination
 from forecast.models.statistical.covariates import Covariates
 from forecast.models.statistical.keeping import document_of, errors_of, restored
 from forecast.models.statistical.methods import CannotFit
 from forecast.models.statistical.scaling import Scaler
+from forecast.models.statistical.trial import Trial, combine, combine_with, effect_ahead, single
 
 _MULTIPLY = ("auto_ets", "auto_theta")
 _REPEAT = ("naive", "seasonal_naive")

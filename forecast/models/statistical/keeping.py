@@ -29,6 +29,8 @@ def document_of(combination: Combination) -> Document:
         "weights": list(combination.weights),
         "errors": _encoded(past.errors),
         "steps": _encoded(past.steps),
+        "sizes": _encoded(np.broadcast_to(past.sizes, past.errors.shape)),
+        "profile": _encoded(past.profile),
         "independent": past.independent,
         "gap": past.gap,
         "explained": 0.0 if combination.effect is None else combination.share,
@@ -55,7 +57,10 @@ def restore(model: Any, document: Document) -> Any:
 
 def errors_of(document: Document) -> PastErrors:
     errors, steps = _decoded(document["errors"]), _decoded(document["steps"])
-    return PastErrors(errors, steps, document["independent"], document["gap"])
+    independent, gap = document["independent"], document["gap"]
+    sizes = _decoded(document.get("sizes", 1.0))  # older versions kept none
+    profile = np.atleast_1d(_decoded(document.get("profile", 1.0)))
+    return PastErrors(errors, steps, independent, gap, sizes=sizes, profile=profile)
 
 
 def _member(document: Document) -> Fitted:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from forecast.core.types import FloatArray, ForecastTask, Series
-from forecast.models.base.past_errors import origins_of, with_past_errors
+from forecast.models.base.past_errors import (
+    offsets_of,
+    origins_of,
+    past_errors_of,
+    with_past_errors,
+)
 
 TASK = ForecastTask(horizon=6, quantile_levels=(0.1, 0.5, 0.9))
 
@@ -166,3 +171,23 @@ def test_origins_leave_half_the_series_to_forecast_from(length, reach):
     assert list(found) == sorted(set(found))
     assert all(length / 2 <= origin < length for origin in found)
     assert bool(found) == (length > 1)
+
+
+def test_intervals_are_wider_at_the_phases_of_the_season_that_change_more():
+    sizes = np.where(np.arange(24) < 12, 1.0, 4.0)
+    target = np.resize(sizes, 720) * np.random.default_rng(0).normal(size=720)
+    origins = [720 - 24 * back for back in range(1, 9)]
+    past = past_errors_of(target, origins, [np.zeros(24)] * 8, season=24)
+    upper = offsets_of(past, (0.1, 0.9), np.arange(1, 49))[1]
+    assert np.mean(upper[15:22]) > 1.5 * np.mean(upper[3:10])
+    assert np.mean(upper[39:46]) > 1.5 * np.mean(upper[27:34])
+
+
+def test_origins_that_do_not_overlap_are_as_many_independent_errors():
+    """However much the errors of neighbouring steps are alike."""
+    target = np.repeat(np.random.default_rng(0).normal(size=20), 48)
+    origins = [960 - 48 * back for back in range(1, 9)]
+    past = past_errors_of(target, origins, [np.zeros(48)] * 8)
+    assert past.independent >= 8
+    overlapping = [960 - 48 - back for back in range(8)]
+    assert past_errors_of(target, overlapping, [np.zeros(48)] * 8).independent < 8
