@@ -73,7 +73,7 @@ class Frequency:
             following = offset.rollforward(pd.Timestamp(start))
             raise InvalidRequest(
                 f"{start} is not a timestamp of freq {self.alias}; the next one is"
-                f" {following.date()}"
+                f" {following.isoformat() if self.has_time else following.date()}"
             )
         return _parse(fitted)
 

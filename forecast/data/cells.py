@@ -1,4 +1,4 @@
-"""What a cell of a table says: a number, or that there is none."""
+"""Read the cells of a table as numbers or as missing values."""
 
 import re
 from collections.abc import Sequence

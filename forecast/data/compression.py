@@ -51,7 +51,7 @@ class Gunzip:
 
 
 def unpacked(body: bytes, most: int) -> bytes:
-    """Unpack a body where it is gzip; any other stays what it is."""
+    """Decompress a gzip body; return any other body unchanged."""
     if not body.startswith(_MAGIC):
         return body
     stream = Gunzip(most)

@@ -191,7 +191,7 @@ def frame_of_document(document: Any, policy: DataPolicy, names: Set[str]) -> pd.
         names: some of the columns; they tell columns of rows from rows of columns.
 
     Raises:
-        BadData: it is no table; says how to write one.
+        BadData: the document is not a table; the message says how to write one.
         TooLarge: more rows or columns than allowed.
     """
     if isinstance(document, dict) and isinstance(document.get("data"), list):

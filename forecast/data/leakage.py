@@ -14,7 +14,7 @@ _NAMED = 3  # series in a warning
 def leaking(series: Sequence[Series]) -> tuple[str, ...]:
     """Warn of each known future covariate that correlates with the target step by step.
 
-    A forecast from it needs the answer, which nobody has in time.
+    Its future is not known before the target itself is.
     """
     found: dict[str, list[str]] = {}
     for one in series:

@@ -153,8 +153,18 @@ def check_increasing(times: LocalTimes, pointer: str) -> None:
         at = int(falling[0]) + 1
         raise InvalidRequest.field(
             member(pointer, at),
-            f"timestamps must increase: {times.wall[at]} follows {times.wall[at - 1]}",
+            f"timestamps must increase: {times.wall[at]} follows {times.wall[at - 1]}"
+            f"{_put_back(times, at)}",
         )
+
+
+def _put_back(times: LocalTimes, at: int) -> str:
+    """Say how to send hours that a clock shows twice, where that may be the reason."""
+    back = int((times.wall[at - 1] - times.wall[at]).astype(np.int64))
+    steps = np.diff(times.wall).astype(np.int64)
+    if times.offsets is not None or not (0 <= back <= 3600 and (np.abs(steps) < 86_400).all()):
+        return ""
+    return "; where a clock was put back, send times with their UTC offset"
 
 
 def _check_on_grid(times: LocalTimes, placed: Placement, pointer: str) -> None:

@@ -119,7 +119,7 @@ def _check(local: LocalTimes, has_fraction: "np.ndarray[Any, Any]", refusal: Ref
 
 
 def _time_of(value: Any) -> datetime | None:
-    """Read one value; None where it is no time."""
+    """Parse one value as a time; return None if it is not one."""
     if value is pd.NaT:
         return None
     if isinstance(value, datetime):

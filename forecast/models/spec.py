@@ -135,7 +135,7 @@ class ModelSpec:
 
     @property
     def is_ready_at_once(self) -> bool:
-        """Whether it forecasts with nothing fetched: no training, no download, nobody's key."""
+        """Whether it forecasts at once: without training, download or API key."""
         is_here = self.weights is None or self.weights.startswith("package:")
         return is_here and self.capabilities.zero_shot and not self.config.operator_fields
 

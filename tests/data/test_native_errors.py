@@ -30,6 +30,12 @@ SERIES_ERRORS = [
         "must increase",
     ),
     (
+        {"timestamps": [f"2025-10-26T0{hour}:00" for hour in (1, 2, 2, 3)]},
+        "/inputs/0/timestamps/2",
+        "clock was put back",
+    ),
+    ({"start": "2026-01-02", "freq": "bh"}, "/inputs/0/start", "next one is 2026-01-02T09:00:00"),
+    (
         {"timestamps": ["2026-01-01", "2026-01-02", "2026-01-02", "2026-01-04"]},
         "/inputs/0/timestamps/2",
         "must increase",

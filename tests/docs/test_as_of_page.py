@@ -27,6 +27,6 @@ def test_every_call_of_the_page_does_what_the_page_says(tmp_path):
     assert "dropped 4 steps after 2020-12-31 of 'store_1'" in past
     assert '"code":"looks_ahead"' in refused
     assert "2021-12-31, after 2020-06-08" in refused
-    assert '"version":"snapshot_2019-12-31"' in named
+    assert '"version":"snapshot_2020-12-31"' in named
     assert "the model is ready" in again
     assert '"version":"v1.0"' in status

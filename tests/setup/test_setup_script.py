@@ -149,6 +149,12 @@ def test_no_network_is_one_sentence_and_the_next_try_begins_anew(setup, fresh):
     assert not list((fresh / ".venv").glob(".forecast-setup*"))
 
 
+def test_a_killed_pip_is_one_sentence(setup, tmp_path):
+    (tmp_path / "pip.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    result = setup("init", "forecast", PYTHONPATH=str(tmp_path))
+    assert is_one_sentence(result, "pip was ended by SIGKILL; the machine may be out of memory")
+
+
 def test_stop_ends_no_process_that_it_did_not_start(setup, tmp_path):
     home = tmp_path / "home"
     home.mkdir()

@@ -108,6 +108,9 @@ def scale_of(context: FloatArray) -> FloatArray:
     count = np.maximum(observed.sum(axis=-1), 1)
     values = np.nan_to_num(context.astype(float))
     mean = values.sum(axis=-1) / count
-    squares = np.where(observed, values - mean[..., None], 0.0) ** 2
-    scale: FloatArray = np.sqrt(squares.sum(axis=-1) / count)
+    off = np.where(observed, values - mean[..., None], 0.0)
+    _, exponent = np.frexp(np.abs(off).max(axis=-1, initial=0.0))
+    unit = np.ldexp(1.0, exponent)  # squares of 1e-300 would be 0
+    squares = (off / unit[..., None]) ** 2
+    scale: FloatArray = unit * np.sqrt(squares.sum(axis=-1) / count)
     return scale

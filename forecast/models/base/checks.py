@@ -73,6 +73,7 @@ def _check_covariates(series: Series, task: ForecastTask, able: Capabilities) ->
         raise InvalidRequest(
             f"this model cannot use the covariates {', '.join(sorted(unusable))} of series"
             f" {series.item_id!r}; leave them out or set model_options.ignore_covariates"
+            f"{_known_ahead_only(series, able, unusable)}"
         )
     for name, past in series.past_covariates.items():
         _check_length(series, f"past values of covariate {name!r}", past, series.length)
@@ -83,6 +84,15 @@ def _check_covariates(series: Series, task: ForecastTask, able: Capabilities) ->
                 f" send its {series.length} past values under past_covariates"
             )
         _check_length(series, f"future values of covariate {name!r}", future, task.horizon)
+
+
+def _known_ahead_only(series: Series, able: Capabilities, unusable: set[str]) -> str:
+    """Say what a model that uses covariates known ahead could use, were their future sent."""
+    past_only = unusable & (series.past_covariates.keys() - series.future_covariates.keys())
+    numbers = [name for name in past_only if not is_categorical(series.past_covariates[name])]
+    if not (able.future_covariates and numbers):
+        return ""
+    return f". It uses covariates that are known ahead; the future of {min(numbers)} is not sent"
 
 
 def _check_length(series: Series, what: str, values: CovariateArray, expected: int) -> None:

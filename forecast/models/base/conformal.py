@@ -145,7 +145,7 @@ class ConformalCalibration:
 
     @classmethod
     def assumed(cls, horizon: int) -> Self:
-        """Take errors for Gaussian that grow to the scale of the context, where none is known."""
+        """Assume Gaussian errors that grow to the scale of the context."""
         growth = np.sqrt(np.arange(1, horizon + 1) / horizon)
         return cls(POINT_LEVELS, (_normal(np.array(POINT_LEVELS))[:, None] * growth)[None])
 
@@ -161,7 +161,7 @@ class ConformalCalibration:
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Read `calibration.json`; None where there is none.
+        """Read `calibration.json`; return None if the file does not exist.
 
         Raises:
             BadData: it is not what `save` wrote, or of an older format.
@@ -203,7 +203,7 @@ def _spread(windows: Windows, bases: int) -> npt.NDArray[np.int64]:
 
 
 def _relative_errors(batch: WindowBatch, forecast: FloatArray) -> FloatArray:
-    """Measure actual minus forecast in scales of the context: [N, C, B, H]; NaN is no error."""
+    """Measure actual minus forecast in scales of the context: [N, C, B, H]; NaN is missing."""
     scale = scale_of(np.where(batch.past_observed, batch.past, np.nan))
     safe = np.where(scale > 0, scale, np.nan)[:, :, None, None]
     actual = np.where(batch.future_observed, batch.future, np.nan).astype(float)

@@ -21,7 +21,7 @@ from forecast.models.base.direct_config import DirectConfig
 from forecast.models.base.features import Features, Scale
 from forecast.models.base.fixed_window import filled
 from forecast.models.base.quantiles import at_levels
-from forecast.models.base.scaling import FLAT, Scaling, left_padded
+from forecast.models.base.scaling import FLAT, Scaling, left_padded, spread_warnings
 from forecast.models.base.torch_model import TorchModel
 from forecast.models.base.torch_training import Batch
 from forecast.models.base.windows import WindowBatch, Windows
@@ -39,8 +39,10 @@ class Level(NamedTuple):
         """Measure [B, C, T]; the scale is 0 where values differ by no more than rounding."""
         count = observed.sum(dim=-1, keepdim=True).clamp(min=1)
         center = (past * observed).sum(dim=-1, keepdim=True) / count
-        variance = (((past - center) * observed) ** 2).sum(dim=-1, keepdim=True) / count
-        scale = variance.sqrt()
+        off = (past - center) * observed
+        unit = off.abs().amax(dim=-1, keepdim=True)  # squares of 1e-300 would be 0
+        squares = (off / unit.where(unit > 0, 1.0)) ** 2
+        scale = unit * (squares.sum(dim=-1, keepdim=True) / count).sqrt()
         flat = scale <= max(FLAT, 8 * torch.finfo(past.dtype).eps) * center.abs()
         return cls(center, scale.masked_fill(flat, 0.0))
 
@@ -134,9 +136,14 @@ class DirectModel(TorchModel):
         with torch.inference_mode():
             answer = network(level.apply(past, observed), *self._beside(batch))
         restored = level.restore(answer.double())[:, :, : task.horizon].cpu().numpy()
+        scales = level.scale.cpu().numpy()[..., 0]
+        calibrated = [
+            self._calibrated(self._native(one), scale, task)
+            for one, scale in zip(restored, scales, strict=True)
+        ]
         return [
-            self._calibrated(self._native(one), scale[:, 0], task)
-            for one, scale in zip(restored, level.scale.cpu().numpy(), strict=True)
+            replace(one, warnings=one.warnings + spread_warnings(series))
+            for series, one in zip(batch, calibrated, strict=True)
         ]
 
     def _native(self, answer: FloatArray) -> Forecast:

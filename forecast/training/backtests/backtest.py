@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from forecast.core.errors import FileMissing, InvalidRequest
 from forecast.core.types import ForecastTask
 from forecast.jobs.context import JobContext, WorkFailed
@@ -185,6 +187,12 @@ def _warnings(
         found.append(
             f"{possible - len(pairs)} of {possible} pairs of a window and a series are left out:"
             " too little is observed before the origin, or the horizon after it is not whole"
+        )
+    unseen = sum(bool(np.isnan(pair.part.actual).all()) for pair in pairs)
+    if unseen:
+        found.append(
+            f"{unseen} of {len(pairs)} pairs of a window and a series measure nothing: no value of"
+            " the target is observed in the horizon"
         )
     return tuple(dict.fromkeys(found))
 

@@ -64,6 +64,11 @@ def test_covariates_it_cannot_use_are_refused_by_name(model):
             model.predict([wrong], TASK)
 
 
+def test_what_is_known_for_the_past_only_is_refused_with_what_could_be_used(model):
+    with pytest.raises(InvalidRequest, match="known ahead; the future of visits is not sent"):
+        model.predict([series(past_covariates={"visits": np.ones(LENGTH)})], TASK)
+
+
 def test_covariates_it_cannot_use_may_be_ignored_with_a_warning(model):
     task = replace(TASK, options=model.spec.options(ignore_covariates=True))
     forecast = model.predict([series(static_covariates={"region": "north"})], task)[0]

@@ -174,7 +174,7 @@ def test_chronos2_learns_what_a_covariate_known_ahead_says(folders):
     draw = np.random.default_rng(0)
     told = draw.choice([-1.0, 1.0], size=200)
     series = Series(5 * told[None], past_covariates={"told": told})
-    options = {"learning_rate": 1e-2, "max_steps": 250, "horizon": HORIZON, "context_length": 48}
+    options = {"learning_rate": 1e-2, "max_steps": 400, "horizon": HORIZON, "context_length": 48}
     model = load(folders, "chronos2", known_ahead=("told",), **options).fit([series])
     past = replace(series, target=series.target[:, :100], past_covariates={"told": told[:100]})
     ahead = replace(past, future_covariates={"told": told[100:116]})

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from forecast.core.errors import BadData, InvalidRequest, ModelNotReady
 from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import ModelOptions, TrainingMode
+from forecast.models.base.scaling import ONE_VALUE
 from forecast.models.lstm.model import LstmModel
 from forecast.models.lstm.spec import LstmConfig
 from tests.models.lstm.waves import wave
@@ -42,6 +43,17 @@ def test_its_quantiles_cover_what_they_say(trained):
     quantiles = np.stack([one.quantiles for one in model.predict(contexts, TASK)])
     inside = (actual >= quantiles[:, :, 0]) & (actual <= quantiles[:, :, 2])
     assert 0.65 < inside.mean() < 0.9
+
+
+def test_it_forecasts_the_smallest_numbers_alike_and_warns_of_a_single_one(trained):
+    model, whole = trained
+    target = whole.target[:, :100]
+    tiny, plain, one = model.predict(
+        [Series(target * 1e-300), Series(target), Series(target[:, :1])], TASK
+    )
+    np.testing.assert_allclose(tiny.quantiles * 1e300, plain.quantiles, rtol=1e-5)
+    assert plain.warnings == ()
+    assert one.warnings == (ONE_VALUE,)
 
 
 def test_the_same_seed_trains_the_same_weights_and_another_others(small):

@@ -288,6 +288,19 @@ def test_a_model_without_weights_needs_none(worker):
     assert worker.table()["mean"].notna().all()
 
 
+def test_a_horizon_without_any_value_is_told_to_measure_nothing(worker):
+    pytest.importorskip("statsforecast")
+    changes = {"model_id": "statistical", "config": {}, "refit": "never", "windows": 1}
+    silent = weekly(3, item_id="c")
+    silent.target[:, -10:] = np.nan
+    outcome = worker.run(PLAN.model_copy(update=changes), [SERIES[0], silent])
+    assert outcome.warnings == (
+        "1 of 2 pairs of a window and a series measure nothing: no value of the target is observed"
+        " in the horizon",
+    )
+    assert outcome.metrics["mae"] > 0
+
+
 def test_a_model_that_was_never_trained_says_what_to_do(worker):
     with pytest.raises(WorkFailed, match="train one"):
         worker.run(PLAN.model_copy(update={"refit": "never"}), SERIES)
