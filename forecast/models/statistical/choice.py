@@ -1,28 +1,16 @@
 """Which method suits a series, by its seasons and its length. Imports no model library."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from forecast.core.types import Series
-from forecast.models.statistical.spec import StatisticalOptions
-
-Fitted = Literal[
-    "auto",
-    "auto_ets",
-    "auto_arima",
-    "auto_theta",
-    "auto_ces",
-    "mstl",
-    "seasonal_naive",
-    "naive",
-]
+from forecast.models.statistical.spec import MethodName, StatisticalOptions
 
 _DAY = np.timedelta64(1, "D")
 
 # Below these the library refuses, divides by zero, or (ARIMA) answers zeros without a word.
-FEWEST: dict[Fitted, int] = {
+FEWEST: dict[MethodName, int] = {
     "auto": 5,
     "auto_ets": 10,
     "auto_arima": 10,
@@ -43,7 +31,7 @@ class Choice:
         warnings: why it is simpler than what was asked.
     """
 
-    method: Fitted
+    method: MethodName
     seasons: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -74,7 +62,7 @@ def choose(
     cycles = 1 if options.model == "seasonal_naive" else 2
     held = tuple(season for season in asked if length >= cycles * season)
     warnings = _shortened(asked, held, options, cycles)
-    method: Fitted = options.model
+    method: MethodName = options.model
     if method == "auto" and length < FEWEST["auto"]:
         method = "naive"
     return _feasible(Choice(method, _seasons_of(method, held), warnings), length, covariates)
@@ -100,7 +88,7 @@ def _shortened(
     return (f"the history holds less than {whole} of {listed} steps; forecast without it",)
 
 
-def _seasons_of(method: Fitted, held: tuple[int, ...]) -> tuple[int, ...]:
+def _seasons_of(method: MethodName, held: tuple[int, ...]) -> tuple[int, ...]:
     if method == "naive":
         return ()
     return held if method in {"auto", "mstl"} else held[:1]
@@ -114,7 +102,7 @@ def _feasible(choice: Choice, length: int, covariates: int) -> Choice:
         choice = replace(choice, method="naive")
     fewest = FEWEST[choice.method] + (covariates if choice.method == "auto_arima" else 0)
     if length < fewest:
-        simpler: Fitted = "auto_theta" if length >= FEWEST["auto_theta"] else "naive"
+        simpler: MethodName = "auto_theta" if length >= FEWEST["auto_theta"] else "naive"
         note = f"{length} steps are too few for {choice.method}, which needs {fewest}: {simpler}"
         choice = Choice(simpler, (), (*choice.warnings, note))
     return choice

@@ -9,12 +9,13 @@ from forecast.core.types import FloatArray
 from forecast.models.base.kept_fits import Document, key_of
 from forecast.models.base.past_errors import UNKNOWN, offsets_of
 from forecast.models.statistical import arima
-from forecast.models.statistical.choice import Choice, Fitted
+from forecast.models.statistical.choice import Choice
 from forecast.models.statistical.combination import Combination
 from forecast.models.statistical.covariates import Covariates
 from forecast.models.statistical.keeping import document_of, errors_of, restored
 from forecast.models.statistical.methods import CannotFit
 from forecast.models.statistical.scaling import Scaler
+from forecast.models.statistical.spec import MethodName
 from forecast.models.statistical.trial import Trial, combine, combine_with, effect_ahead, single
 
 _MULTIPLY = ("auto_ets", "auto_theta")
@@ -110,7 +111,7 @@ def _simpler(job: Job, why: str) -> Job:
         alone = replace(failed, method="auto", warnings=(*failed.warnings, note))
         past, future = job.past[:, :0], job.future[:, :0]
         return replace(job, choice=alone, names=(), past=past, future=future, kept=None)
-    simpler: Fitted = (
+    simpler: MethodName = (
         "seasonal_naive" if failed.seasons and failed.method != "seasonal_naive" else "naive"
     )
     note = f"{failed.method} {why}: {simpler} was used"
