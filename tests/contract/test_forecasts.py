@@ -8,8 +8,6 @@ from tests.contract import forecasts
 from tests.contract.covariates import KINDS, claims, follows_a_covariate
 from tests.contract.lookahead import begins_validation_at_the_split
 
-# What a family does not do yet. Strict: who mends it takes it out of here.
-FAULTS = {("prophet", "covers_random_walks"): "its 80 % intervals hold 55 % of random walks"}
 # Checks that fit a model hundreds of times where one fit takes a second.
 SLOW = {("prophet", check.__name__) for check in forecasts.OF_COVERAGE}
 
@@ -35,8 +33,6 @@ def test_a_forecast_is_right_where_that_can_be_known(request, model, check):
     named = (model.spec.model_id, check.__name__)
     if named in SLOW and not request.config.getoption("--slow"):
         pytest.skip("slow; --slow runs it")
-    if fault := FAULTS.get(named):
-        request.applymarker(pytest.mark.xfail(reason=fault, strict=True))
     check(model)
 
 
