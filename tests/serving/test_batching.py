@@ -13,7 +13,7 @@ from forecast.core.errors import DeadlinePassed, Draining, QueueFull, RemoteUnav
 from forecast.serving.batching import Batcher
 from tests.examples import examples
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Doubling:

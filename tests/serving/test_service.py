@@ -21,7 +21,7 @@ from forecast.store.hub import HubSettings
 from forecast.store.sources import SourceResolver
 from tests.serving.toy_model import POISON, ToyModel, spec_of, write_offset
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 TASK = ForecastTask(horizon=3, quantile_levels=(0.1, 0.9))
 ONE = LoadRequest("local:one")
 TWO = LoadRequest("local:two")

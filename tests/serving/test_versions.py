@@ -34,7 +34,7 @@ from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 TASK = ForecastTask(horizon=3, quantile_levels=(0.5,))
 NAMES = ("v1.0", "v2.0", "v3.0")
 
