@@ -164,11 +164,11 @@ class Trial:
         self.fitted[fitted.name] = fitted
 
     def scores(self) -> Mapping[str, float]:
-        """Measure the errors of each candidate relative to the naive at the same origins.
+        """Measure the errors of each candidate relative to the naive at the newest origins.
 
-        One that no origin had enough steps for counts as good as the best.
+        A candidate that no origin had enough steps for counts as good as the best.
         """
-        errors = {name: self._errors(name) for name in self.fitted}  # [K]
+        errors = {name: self._errors(name)[:ORIGINS] for name in self.fitted}
         naive = errors["naive"]
         ratios = {}
         for name, each in errors.items():
