@@ -48,6 +48,7 @@ def working(settings: dict[str, str]) -> Iterator[None]:
             process.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_blocks_work_as_they_stand(tmp_path):
     pytest.importorskip("torch", reason="needs the networks extra")

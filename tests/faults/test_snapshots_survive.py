@@ -134,7 +134,8 @@ def windows(job: dict) -> list[str]:
     return [window["window"] for window in job["windows"]]
 
 
-@pytest.mark.parametrize("model_id", ["lstm", pytest.param("patchtst", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model_id", ["lstm", "patchtst"])
 def test_a_killed_worker_goes_on_where_it_was_and_each_year_is_trained_once(model_id, tmp_path):
     home = tmp_path / "home"
     snapshots = home / "models" / model_id / "snapshots"
