@@ -284,7 +284,7 @@ def _in_weeks(times: Timestamps, step: int) -> Placement | None:
 
 
 def _is_usual(off: Positions, passed: Positions, farthest: int, is_end: bool) -> bool:
-    """Whether most timestamps are where they usually are, none is far, and no two are the same.
+    """Whether most timestamps have the usual place in their period, and each period has one.
 
     What is dated after the end of a period is not taken as part of it: it was not known then.
     """

@@ -1,11 +1,13 @@
 """Gzip, unpacked within a limit: a small body can fill the memory of any machine."""
 
 import zlib
+from collections.abc import Iterator
 
 from forecast.core.errors import BadData, TooLarge
 
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"
+_SLICE = 4096  # bytes; each member copies the rest of its slice, so many tiny ones stay cheap
 
 
 class Gunzip:
@@ -23,7 +25,10 @@ class Gunzip:
             BadData: it is not gzip.
             TooLarge: the whole unpacks to more than allowed.
         """
-        parts: list[bytes] = []
+        slices = (packed[at : at + _SLICE] for at in range(0, len(packed), _SLICE))
+        return b"".join(part for each in slices for part in self._parts(each))
+
+    def _parts(self, packed: bytes) -> Iterator[bytes]:
         while packed:
             if self._stream.eof:  # another member follows on the last
                 self._stream = zlib.decompressobj(_GZIP)
@@ -36,9 +41,8 @@ class Gunzip:
                 raise TooLarge(
                     f"the data unpack to more than the {self._most} bytes allowed; send fewer"
                 )
-            parts.append(part)
+            yield part
             packed = self._stream.unused_data
-        return b"".join(parts)
 
     def finish(self) -> None:
         """Check that nothing is missing.

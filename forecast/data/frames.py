@@ -92,7 +92,7 @@ def time_column(frame: pd.DataFrame, name: str) -> LocalTimes:
     """Read a column of times [R].
 
     Raises:
-        InvalidRequest: a value is missing or is no time; names the first row.
+        InvalidRequest: a value is missing or not a time; the message names the first row.
     """
     column = frame[name]
     values = [] if column.dtype.kind == "M" else _objects(column)

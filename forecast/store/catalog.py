@@ -65,7 +65,7 @@ class Version:
 def newest_cutoffs(versions: Iterable[Version], moment: datetime | np.datetime64) -> list[Version]:
     """Order those whose cutoff is at or before a moment, the newest cutoff first.
 
-    Those of an unknown cutoff are left out: nobody knows what they have seen.
+    Versions with an unknown cutoff are left out, since their training data may be newer.
     """
     limit = to_utc(moment)
     known = [(one.cutoff, one.name, one) for one in versions if one.cutoff is not None]

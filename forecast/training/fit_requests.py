@@ -97,7 +97,7 @@ def prepared(request: FitRequest, sources: SourceResolver) -> Prepared:
     Raises:
         BadData: nothing is left to learn from.
         LooksAhead: the weights have seen what comes after the cutoff, or may have.
-        InvalidRequest: the series are too short for what is to be held back of them.
+        InvalidRequest: the series are too short for the validation split.
         ForecastError: the weights cannot be had.
     """
     series = cut_series(request.series, request.cutoff)

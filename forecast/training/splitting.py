@@ -39,7 +39,7 @@ def split(series: Sequence[Series], validation: Validation, horizon: int) -> Spl
         horizon: steps that a training window of the model forecasts.
 
     Raises:
-        InvalidRequest: every series is too short for the horizons that are to be held back.
+        InvalidRequest: every series is too short for the requested validation split.
     """
     kept = [one.length - _held(one, validation, horizon) for one in series]
     if not _is_asked(validation):

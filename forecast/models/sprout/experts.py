@@ -78,7 +78,7 @@ def _corrected_error(context: Context, whole: Mask, forecast: Floats, width: Int
 
 
 def _changes(context: Context, lag: int) -> Floats:
-    """Average how far values lie from the one `lag` steps before: [N]; from 0 where none is."""
+    """Return the mean absolute difference over `lag` steps [N]; 1 with fewer than three pairs."""
     recent = context.values.shape[1] - CONTEXT
     now, before = context.values[:, recent:], context.values[:, recent - lag : -lag]
     both = context.observed[:, recent:] & context.observed[:, recent - lag : -lag]

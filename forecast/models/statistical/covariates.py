@@ -60,7 +60,7 @@ class Covariates:
 
 
 def _without_season(columns: FloatArray, season: int) -> FloatArray:
-    """Difference columns [T, K] over a season, or take their mean off where there is none.
+    """Difference columns [T, K] over a season; without a season, subtract their mean.
 
     A history of less than three seasons would lose too much, and keeps the season.
     """

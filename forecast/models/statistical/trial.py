@@ -67,7 +67,7 @@ def effect_ahead(
 
 
 def _mean_error(past: PastErrors) -> float:
-    """Average the absolute errors of the combination itself, not those of the naive beside it."""
+    """Return the mean absolute error of the combination, without the naive errors added to it."""
     own = past.errors[: past.origins]
     return float(np.nanmean(np.abs(own))) if np.isfinite(own).any() else float("inf")
 
@@ -180,7 +180,7 @@ class Trial:
         return {name: best if np.isnan(ratio) else ratio for name, ratio in ratios.items()}
 
     def _errors(self, name: str) -> FloatArray:
-        """Average each origin's absolute errors [K]; NaN where there is none."""
+        """Return the mean absolute error at each origin [K]; NaN without an observed value."""
         off = np.abs(self._came() - self.points[name])
         known = np.isfinite(off)
         count = known.sum(axis=1)

@@ -90,7 +90,7 @@ class TimesFM25Model(TunedTimesFM):
     ) -> list[Decoded]:
         """Forecast targets [T]; where one is never below zero, neither is its forecast, if asked.
 
-        The package looks at what it is given, and that is standardised here.
+        The package checks its input, so the input is standardised here.
         """
         decode = partial(self._decode, horizon, options)
         answers = standardised_decode(decode, targets, backcast)

@@ -1,4 +1,4 @@
-"""The forecasts that every model is measured beside: nobody needs a model that loses to them."""
+"""The baseline forecasts that a backtest compares every model with."""
 
 from collections.abc import Callable, Mapping
 from statistics import NormalDist

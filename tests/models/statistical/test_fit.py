@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,18 +11,9 @@ from statsforecast import models as library
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import ForecastTask
 from forecast.models.statistical.model import StatisticalModel
-from forecast.models.statistical.spec import StatisticalConfig, StatisticalOptions
+from forecast.models.statistical.spec import MethodName, StatisticalConfig, StatisticalOptions
 
-METHODS = (
-    "auto",
-    "auto_ets",
-    "auto_arima",
-    "auto_theta",
-    "auto_ces",
-    "mstl",
-    "seasonal_naive",
-    "naive",
-)
+METHODS = get_args(MethodName)
 LEVELS = (0.1, 0.5, 0.9)
 
 
