@@ -44,6 +44,6 @@ def _learned_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     pairs.train_from_iterator(_TEXT, trainer)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=pairs, eos_token=_END, bos_token=_END
     )
