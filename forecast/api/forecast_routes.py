@@ -11,8 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from forecast.api.calls import arrived, read_aside, received_at, response_of, unless_gone
 from forecast.api.openapi import forecast_docs
-from forecast.api.openapi_document import MOST_FALLBACKS
-from forecast.api.options import ApiOptions
+from forecast.api.options import MOST_FALLBACKS, ApiOptions
 from forecast.core.errors import (
     FieldError,
     ForecastError,

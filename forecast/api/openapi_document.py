@@ -1,6 +1,6 @@
 """The OpenAPI document as a whole: the routes, and what their bodies consist of."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from forecast.api import examples
 from forecast.api.alias_requests import AliasRequest
 from forecast.api.openapi import BODIES, REF, SHAPES, name_of, ref
+from forecast.api.options import MOST_FALLBACKS
 from forecast.api.schemas import ProblemDocument
 from forecast.api.security import PUBLIC_PATHS
 from forecast.data.inline import ForecastResponse
@@ -30,8 +31,6 @@ from forecast.training.requests.fields import (
 )
 
 Schema = dict[str, Any]
-
-MOST_FALLBACKS = 8
 
 _KEYS: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "The key of the deployment."},
@@ -51,31 +50,25 @@ def openapi_document(
     routes: Sequence[BaseRoute],
     hosts: Mapping[str, Host],
     aliases: Iterable[str],
-) -> Callable[[], Schema]:
-    """Make the method that builds the document, once, when it is first asked for."""
-
-    def build() -> Schema:
-        if app.openapi_schema is None:
-            document = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=examples.INTRODUCTION,
-                license_info=app.license_info,
-                routes=routes,
-                tags=[
-                    {"name": host.spec.name, "description": host.spec.description}
-                    for host in hosts.values()
-                ],
-            )
-            components = document.setdefault("components", {})
-            components.setdefault("schemas", {}).update(_schemas(hosts, [*hosts, *aliases]))
-            components["securitySchemes"] = _KEYS
-            _lock(document["paths"])
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    return build
+) -> Schema:
+    """Build the document."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=examples.INTRODUCTION,
+        license_info=app.license_info,
+        routes=routes,
+        tags=[
+            {"name": host.spec.name, "description": host.spec.description}
+            for host in hosts.values()
+        ],
+    )
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(_schemas(hosts, [*hosts, *aliases]))
+    components["securitySchemes"] = _KEYS
+    _lock(document["paths"])
+    return document
 
 
 def _lock(paths: Mapping[str, Mapping[str, Schema]]) -> None:

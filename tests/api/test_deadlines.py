@@ -21,13 +21,13 @@ from forecast.api.options import ApiOptions
 from forecast.core.errors import ModelNotReady
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
-from forecast.serving.channel import ROUTED, SECONDS_LEFT
+from forecast.serving.hosts import ROUTED, SECONDS_LEFT
 from forecast.serving.inline import InlineHost
 from forecast.serving.service import ModelService
 from forecast.settings import Settings
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import AUTH, KEY, OPTIONS, client_of, failing, json_answer, replying, running
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
