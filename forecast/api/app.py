@@ -21,7 +21,8 @@ from forecast.api.job_routes import job_router
 from forecast.api.middleware import BodyLimit, DrainGate, Edge, Lifecycle, Unpack
 from forecast.api.model_routes import router_of
 from forecast.api.model_switch import ModelSwitch
-from forecast.api.openapi_document import openapi_document
+from forecast.api.openapi import operation_name
+from forecast.api.openapi_document import document_builder
 from forecast.api.options import ApiOptions
 from forecast.api.problems import problem_of, problem_of_fields, problem_of_http, respond
 from forecast.api.security import KeyGate
@@ -88,6 +89,7 @@ def create_app(
         exception_handlers=_handlers(hosts),
         openapi_url="/openapi.json" if options.docs else None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_name,
     )
     app.state.lifecycle = lifecycle
     app.include_router(health_router(hosts, options, lifecycle, checks or {}))
@@ -102,9 +104,9 @@ def create_app(
         streams = EventStreams(options.event_streams, lifecycle)
         app.include_router(job_router(training.jobs, streams), prefix=PREFIX)
     app.router.routes.insert(0, ModelSwitch(PREFIX, routers))
-    routes = [*app.routes, *(route for router in routers.values() for route in router.routes)]
+    specs = {model_id: host.spec for model_id, host in hosts.items()}
     # FastAPI's documented way to extend the document: replace the method on the instance.
-    app.openapi = openapi_document(app, routes, hosts, options.aliases)  # type: ignore[method-assign]
+    app.openapi = document_builder(app, routers, specs, options.aliases)  # type: ignore[method-assign]
     return app
 
 
