@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from forecast.api import examples
 from forecast.api.calls import arrived, read_aside, received_at, response_of, unless_gone
 from forecast.api.openapi import FORECAST, FORECAST_SHAPES, ROUTED, header, takes
-from forecast.api.options import ApiOptions
+from forecast.api.options import MOST_FALLBACKS, ApiOptions
 from forecast.core.errors import (
     FieldError,
     ForecastError,
@@ -20,7 +20,7 @@ from forecast.core.errors import (
     UnknownModel,
     UnsupportedFormat,
 )
-from forecast.data.envelope import MOST_FALLBACKS, Envelope, envelope_of
+from forecast.data.envelope import Envelope, envelope_of
 from forecast.data.requests import is_json
 from forecast.serving.hosts import Answer, Call, Host
 

@@ -4,7 +4,7 @@ Models share their operations: each is described once, for `{model_id}`. What di
 models, their options and their configuration, is in `x-models`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 
 from fastapi import APIRouter, FastAPI
@@ -16,9 +16,9 @@ from pydantic.json_schema import models_json_schema
 from forecast.api import examples
 from forecast.api.alias_requests import AliasRequest
 from forecast.api.openapi import FORECAST_ANSWERS, FORECAST_SHAPES, REF, ROUTED, Schema, ref
+from forecast.api.options import MOST_FALLBACKS
 from forecast.api.schemas import JobEventDocument, ProblemDocument
 from forecast.api.security import PUBLIC_PATHS
-from forecast.data.envelope import MOST_FALLBACKS
 from forecast.data.inline import Parameters
 from forecast.data.named_file import NamedFileParameters
 from forecast.data.uploads import UploadForm
@@ -82,40 +82,35 @@ _KEYS: dict[str, Schema] = {
 }
 
 
-def document_builder(
+def openapi_document(
     app: FastAPI,
     routers: Mapping[str, APIRouter],
     specs: Mapping[str, ModelSpec],
     aliases: Iterable[str],
-) -> Callable[[], Schema]:
-    """Make the method that builds the document, once, when it is first asked for.
+) -> Schema:
+    """Build the document.
 
     Args:
         routers: of the models, by their ids; all others are routes of the application.
+        aliases: what `model` may be besides an id.
     """
-
-    def build() -> Schema:
-        if app.openapi_schema is None:
-            routes, sharing = _once(routers)
-            document = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=examples.INTRODUCTION,
-                license_info=app.license_info,
-                routes=[*app.routes, *routes],
-                tags=[{"name": name, "description": text} for name, text in TAGS.items()],
-            )
-            schemas, models = _schemas(specs, [*specs, *aliases])
-            document["components"]["schemas"] |= schemas
-            document["components"]["securitySchemes"] = _KEYS
-            document["paths"] = _templated(document["paths"], sharing)
-            document["x-models"] = models
-            _lock(document["paths"])
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    return build
+    routes, sharing = _once(routers)
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=examples.INTRODUCTION,
+        license_info=app.license_info,
+        routes=[*app.routes, *routes],
+        tags=[{"name": name, "description": text} for name, text in TAGS.items()],
+    )
+    schemas, models = _schemas(specs, [*specs, *aliases])
+    document["components"]["schemas"] |= schemas
+    document["components"]["securitySchemes"] = _KEYS
+    document["paths"] = _templated(document["paths"], sharing)
+    document["x-models"] = models
+    _lock(document["paths"])
+    return document
 
 
 def _once(routers: Mapping[str, APIRouter]) -> tuple[list[RouteContext], Sharing]:

@@ -18,8 +18,6 @@ from forecast.data.requests import QUICK_BYTES, is_json
 from forecast.data.uploads import PARTS, read_parts
 from forecast.data.validation import read_json
 
-MOST_FALLBACKS = 8
-
 _TIMEOUT = pa.field("parameters", pa.struct([("timeout_s", pa.float64())]))
 _ROUTE = (pa.field("model", pa.string()), pa.field("fallback", pa.list_(pa.string())))
 _MOST_BYTES = 2**31 - 1  # of a block of the reader

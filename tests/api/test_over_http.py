@@ -9,7 +9,7 @@ import pytest
 
 from forecast.api import examples
 from forecast.settings import Settings
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import AUTH, KEY, running
 
 MODEL = "/forecast/v1/statistical"

@@ -25,7 +25,7 @@ from forecast.jobs.database import clock, engine_of, prepare
 from forecast.settings import Settings
 from forecast.store.config import StoreConfig
 from forecast.store.versions import ModelStore
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import AUTH, KEY, running
 from tests.examples import examples
 
