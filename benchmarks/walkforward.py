@@ -27,7 +27,7 @@ from forecast.core.types import Series
 from forecast.jobs.plans import Snapshots, TrainingPlan, Validation, write_plan
 from forecast.jobs.records import JobOutcome
 from forecast.store.config import StoreConfig
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
 from forecast.training.fits import Fits

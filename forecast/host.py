@@ -50,7 +50,7 @@ def run(
     )
     set_library_variables(os.environ, settings.threads)
     # Only now, for the libraries that this imports read the environment as they are imported.
-    from forecast.wiring import host_app
+    from forecast.wiring.host import host_app
 
     app = host_app(settings, model_id, board, needs_key=socket is None)
     listening = unix_socket(socket) if socket else tcp_socket(settings.address, settings.port)

@@ -44,7 +44,7 @@ def create(settings: Settings | None = None) -> "FastAPI":
     for name in unknown_variables(os.environ):
         log.warning("%s sets nothing; docs/operations.md lists the settings", name)
     # Only now, for the libraries that this imports read the environment as they are imported.
-    from forecast.wiring import gateway_app
+    from forecast.wiring.gateway import gateway_app
 
     return gateway_app(settings, os.environ)
 

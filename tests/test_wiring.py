@@ -17,10 +17,13 @@ from forecast.serving.children import ChildHost
 from forecast.serving.inline import InlineHost
 from forecast.serving.service import ModelService
 from forecast.settings import Settings, read_settings
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
-from forecast.wiring import gateway, gateway_app, hosts, training
-from forecast.wiring.shared import data_policy, operator_config, store_of, sync_of
+from forecast.wiring import host as one_host
+from forecast.wiring import hosts, training
+from forecast.wiring.gateway import gateway_app
+from forecast.wiring.shared import data_policy, operator_config, store_of
+from forecast.wiring.sync import sync_of
 from forecast.wiring.worker import memory_bytes, worker_of
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
@@ -122,10 +125,10 @@ def test_no_layer_has_a_default_of_its_own(tmp_path):
     chosen = settings(tmp_path)
     parts = training.training_parts(chosen, {})
     built = [
-        (hosts.inline_host(CHRONOS, chosen)._service.limits, ()),
+        (one_host.inline_host(CHRONOS, chosen)._service.limits, ()),
         (hosts._child_options(CHRONOS, chosen, {}), ("replicas", "threads", "environment")),
         (data_policy(chosen), ("data_roots",)),
-        (gateway._options(chosen, (), ()), ("limits", "policy")),
+        (one_host.options_of(chosen, (), ()), ("limits", "policy")),
         (training._jobs_options(chosen), ()),
         (training._workers_options(chosen, {}), ("name", "environment")),
         (parts.training.datasets._options, ()),
@@ -138,7 +141,7 @@ def test_no_layer_has_a_default_of_its_own(tmp_path):
 
 
 def test_a_preload_is_tried_again_until_it_succeeds(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(gateway, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(one_host, "_PAUSE_S", 0.01)
     ToyModel.loading.set()
     sources = SourceResolver(
         local_roots=[tmp_path], cache=tmp_path / "c", hub=HubSettings(), mlflow_tracking_uri=None
@@ -147,7 +150,7 @@ def test_a_preload_is_tried_again_until_it_succeeds(tmp_path, monkeypatch, caplo
 
     async def flow() -> None:
         await host.start()
-        loading = asyncio.create_task(gateway._load(host))
+        loading = asyncio.create_task(one_host._load(host))
         async with asyncio.timeout(20):
             while "toy was not loaded" not in caplog.text:
                 await asyncio.sleep(0.01)

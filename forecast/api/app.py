@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,24 +11,24 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from forecast.api.alias_routes import Versions, alias_router
-from forecast.api.dataset_routes import dataset_router
 from forecast.api.discovery import STORE_FEATURES, TRAINING_FEATURES, discovery_router
 from forecast.api.events import EventStreams
 from forecast.api.forecast_routes import forecast_router
 from forecast.api.health import ReadyCheck, health_router
-from forecast.api.job_routes import job_router
 from forecast.api.middleware import BodyLimit, DrainGate, Edge, Lifecycle, Unpack
 from forecast.api.model_routes import router_of
 from forecast.api.model_switch import ModelSwitch
-from forecast.api.openapi_document import openapi_document
+from forecast.api.openapi import operation_name
 from forecast.api.options import ApiOptions
 from forecast.api.problems import problem_of, problem_of_fields, problem_of_http, respond
 from forecast.api.security import KeyGate
-from forecast.api.training_routes import Training, short_training_router, training_router
-from forecast.api.version_routes import version_router
 from forecast.core.errors import NotFound, UnknownModel
+from forecast.models.spec import ModelSpec
 from forecast.serving.hosts import Host
+
+if TYPE_CHECKING:
+    from forecast.api.alias_routes import Versions
+    from forecast.api.training_routes import Training
 
 PREFIX = "/forecast/v1"
 _COMPRESSION_LEVEL = 4  # half the time of the highest, for a twentieth more bytes
@@ -63,8 +63,8 @@ def create_app(
     hosts: Mapping[str, Host],
     options: ApiOptions,
     lifespan: Lifespan | None = None,
-    training: Training | None = None,
-    versions: Versions | None = None,
+    training: "Training | None" = None,
+    versions: "Versions | None" = None,
     checks: Mapping[str, ReadyCheck] | None = None,
 ) -> FastAPI:
     """Build the application. The same one is the gateway and, with one host, a host.
@@ -88,6 +88,7 @@ def create_app(
         exception_handlers=_handlers(hosts),
         openapi_url="/openapi.json" if options.docs else None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_name,
     )
     app.state.lifecycle = lifecycle
     app.include_router(health_router(hosts, options, lifecycle, checks or {}))
@@ -95,38 +96,38 @@ def create_app(
     app.include_router(discovery_router(hosts, options, features))
     app.include_router(forecast_router(hosts, options), prefix=PREFIX)
     routers = {model_id: router_of(host, PREFIX, options) for model_id, host in hosts.items()}
-    if versions is not None:
-        _add_versions(routers, hosts, versions)
-    if training is not None:
-        _add_training(app, routers, hosts, training)
-        streams = EventStreams(options.event_streams, lifecycle)
-        app.include_router(job_router(training.jobs, streams), prefix=PREFIX)
+    if training is not None or versions is not None:
+        # A host has neither, and starts in half the time without the libraries behind them.
+        from forecast.api.gateway_routes import add_training, add_versions
+
+        if versions is not None:
+            add_versions(routers, hosts, versions)
+        if training is not None:
+            streams = EventStreams(options.event_streams, lifecycle)
+            add_training(app, routers, hosts, training, streams, PREFIX)
     app.router.routes.insert(0, ModelSwitch(PREFIX, routers))
-    routes = [*app.routes, *(route for router in routers.values() for route in router.routes)]
+    specs = {model_id: host.spec for model_id, host in hosts.items()}
     # FastAPI's documented way to extend the document: replace the method on the instance.
-    app.openapi = openapi_document(app, routes, hosts, options.aliases)  # type: ignore[method-assign]
+    app.openapi = _document_of(app, routers, specs, options)  # type: ignore[method-assign]
     return app
 
 
-def _add_versions(
-    routers: Mapping[str, APIRouter], hosts: Mapping[str, Host], versions: Versions
-) -> None:
-    for model_id, host in hosts.items():
-        routers[model_id].include_router(version_router(host.spec, versions.store))
-        routers[model_id].include_router(alias_router(host.spec, versions))
-
-
-def _add_training(
+def _document_of(
     app: FastAPI,
     routers: Mapping[str, APIRouter],
-    hosts: Mapping[str, Host],
-    training: Training,
-) -> None:
-    for model_id, host in hosts.items():
-        routers[model_id].include_router(training_router(host.spec, training, PREFIX))
-    specs = {model_id: host.spec for model_id, host in hosts.items()}
-    app.include_router(short_training_router(specs, training, PREFIX))
-    app.include_router(dataset_router(training.datasets, training.policy), prefix=PREFIX)
+    specs: Mapping[str, ModelSpec],
+    options: ApiOptions,
+) -> Callable[[], dict[str, Any]]:
+    """Make the method that builds the document, once, when it is first asked for."""
+
+    def build() -> dict[str, Any]:
+        from forecast.api.openapi_document import openapi_document  # which no forecast needs
+
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi_document(app, routers, specs, options.aliases)
+        return app.openapi_schema
+
+    return build
 
 
 def _lifespan_of(hosts: Mapping[str, Host]) -> Lifespan:

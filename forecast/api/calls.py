@@ -12,8 +12,7 @@ from starlette.types import Receive
 from forecast.api.options import ApiOptions
 from forecast.api.problems import request_id_of
 from forecast.data.envelope import is_quick, timeout_of
-from forecast.serving.channel import ROUTED, SECONDS_LEFT
-from forecast.serving.hosts import Answer, Call, Operation
+from forecast.serving.hosts import ROUTED, SECONDS_LEFT, Answer, Call, Operation
 
 Result = TypeVar("Result")
 

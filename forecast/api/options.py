@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from forecast.data.policy import DataPolicy
 
+MOST_FALLBACKS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:

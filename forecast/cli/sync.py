@@ -9,7 +9,8 @@ from forecast.logs import configure_logging
 from forecast.models import MODEL_REGISTRY
 from forecast.settings import Settings, read_settings
 from forecast.store.sync import StoreSync
-from forecast.wiring.shared import store_of, sync_of
+from forecast.wiring.shared import store_of
+from forecast.wiring.sync import sync_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

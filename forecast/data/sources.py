@@ -7,7 +7,6 @@ from forecast.data.files import FileFormat, format_of, read_frame
 from forecast.data.object_stores import is_object_store, read_object
 from forecast.data.paths import SCHEME, read_local
 from forecast.data.policy import DataPolicy
-from forecast.data.urls import fetch
 from forecast.data.validation import excerpt
 
 
@@ -29,6 +28,8 @@ def read_source(source: str, policy: DataPolicy, text: frozenset[str]) -> pd.Dat
 
 def _bytes_of(source: str, policy: DataPolicy) -> tuple[bytes, FileFormat]:
     if source.lower().startswith(("http://", "https://")):
+        from forecast.data.urls import fetch  # with an HTTP client, which few requests need
+
         found = fetch(source, policy)
         return found.body, format_of(found.name, found.media_type)
     if is_object_store(source):

@@ -4,8 +4,6 @@ import zipfile
 from io import BytesIO
 from typing import Any
 
-from openpyxl import load_workbook
-
 from forecast.core.errors import BadData, TooLarge
 from forecast.data.policy import DataPolicy
 
@@ -17,6 +15,8 @@ def read_workbook(body: bytes, policy: DataPolicy) -> dict[str, list[Any]]:
         BadData: no header, or a column without a name.
         TooLarge: it unpacks to more than allowed.
     """
+    from openpyxl import load_workbook  # 30 MB that few requests need
+
     with zipfile.ZipFile(BytesIO(body)) as archive:
         size = sum(entry.file_size for entry in archive.infolist())  # zipfile reads no more
     if size > policy.max_decompressed_bytes:

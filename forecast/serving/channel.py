@@ -7,12 +7,9 @@ import aiohttp
 
 from forecast.core.errors import HostUnavailable
 from forecast.models.spec import ModelSpec
-from forecast.serving.hosts import Answer, Call, Operation
+from forecast.serving.hosts import ROUTED, SECONDS_LEFT, Answer, Call, Operation
 
 MAX_CALL_S = 3600.0  # a first initialization may download gigabytes
-# What a gateway tells a host of a call; a gateway never reads these from its own callers.
-SECONDS_LEFT = "X-Forecast-Seconds-Left"  # until the deadline
-ROUTED = "X-Forecast-Routed"  # there if the body names the model; holds `Call.skipped`
 
 _KEPT_HEADERS = ("Retry-After", "X-Forecast-Version", "X-Forecast-Cutoff", "X-Forecast-SHA256")
 _GRACE_S = 0.5  # the host keeps the same deadline and says more about it

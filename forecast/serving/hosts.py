@@ -13,6 +13,10 @@ from forecast.models.spec import ModelSpec
 
 Result = TypeVar("Result")
 
+# What a gateway tells a host of a call; a gateway never reads these from its own callers.
+SECONDS_LEFT = "X-Forecast-Seconds-Left"  # until the deadline
+ROUTED = "X-Forecast-Routed"  # there if the body names the model; holds `Call.skipped`
+
 
 class Operation(StrEnum):
     """What can be asked of a host; the value is the last part of its URL."""

@@ -9,7 +9,6 @@ By when a commit was published is kept in `published.json`: its weights know of 
 
 import json
 import re
-from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
@@ -30,32 +29,13 @@ from forecast.core.errors import SourceUnavailable, UnsupportedFormat
 from forecast.store.checkpoint import PATTERNS, WEIGHTS, file_digest, require_weights
 from forecast.store.hub_client import connect
 from forecast.store.hub_errors import explained, is_down
+from forecast.store.hub_settings import HubSettings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 DEFAULT_REVISION = "main"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOST = "what the hub sent does not match its checksum; load again to download it anew"
-
-
-@dataclass(frozen=True, slots=True)
-class HubSettings:
-    """How the hub is reached.
-
-    Attributes:
-        endpoint: address of the hub or a mirror; None for the client's default.
-        token: sent to the endpoint only; None sends none.
-        timeout_s: for an answer of the hub, not for the whole download.
-        offline: never ask the hub; take what the cache holds.
-        cache: folder in the hub client's layout, to share one with other programs; None for
-            a folder in the resolver's cache.
-    """
-
-    endpoint: str | None = None
-    token: str | None = field(default=None, repr=False)
-    timeout_s: float = 10.0
-    offline: bool = False
-    cache: Path | None = None
 
 
 class Hub:

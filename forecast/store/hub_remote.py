@@ -22,9 +22,9 @@ from huggingface_hub.hf_api import RepoFile
 
 from forecast.core.atomic import discard, locked
 from forecast.core.errors import Conflict, ForecastError, SourceUnavailable, UnknownSource
-from forecast.store.hub import HubSettings
 from forecast.store.hub_client import connect
 from forecast.store.hub_errors import explained
+from forecast.store.hub_settings import HubSettings
 from forecast.store.manifest import MANIFEST, Manifest, read_manifest
 from forecast.store.names import CURRENT, SNAPSHOT_PREFIX
 from forecast.store.remote import (

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from forecast.store.hub import HubSettings
 from forecast.store.hub_remote import HubRemote
+from forecast.store.hub_settings import HubSettings
 from forecast.store.mlflow_remote import MlflowRemote
 from forecast.store.remote import Remote
 from forecast.store.tracking import Tracking

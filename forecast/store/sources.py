@@ -14,13 +14,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from forecast.core.errors import FileMissing, Forbidden, InvalidRequest
 from forecast.store.checkpoint import digest, require_digests, require_weights
-from forecast.store.hub import Hub, HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.mlflow import TrackingServer
 from forecast.store.versions import ModelStore
+
+if TYPE_CHECKING:
+    from forecast.store.hub import Hub
 
 SCHEMES = ("hf", "local", "mlflow", "store", "package")
 
@@ -144,9 +149,16 @@ class SourceResolver:
             store: for `store:` sources; None refuses them.
         """
         self._local_roots = local_roots
-        self._hub = Hub(hub, cache)
+        self._hub_settings = hub
+        self._cache = cache
         self._tracking = TrackingServer(mlflow_tracking_uri, cache / "mlflow")
         self.store = store
+
+    @cached_property
+    def _hub(self) -> "Hub":
+        from forecast.store.hub import Hub  # with its client, which many hosts never need
+
+        return Hub(self._hub_settings, self._cache)
 
     def resolve(self, source: str, *, model_id: str) -> ResolvedSource:
         """Bring a source here, or find that it is here already.
@@ -157,7 +169,7 @@ class SourceResolver:
             Forbidden: it lies outside the folders that may be read, or needs other credentials.
             UnsupportedFormat: it holds no weights in safetensors.
             VersionNotFound, VersionDamaged: the store does not hold it, or not as it was written.
-        VersionDamaged: weights of the package are not those that were published.
+            VersionDamaged: weights of the package are not those that were published.
             SourceUnavailable: a hub or server does not answer, and the cache has no copy.
             MissingLibrary: a pip extra is needed; says which.
         """

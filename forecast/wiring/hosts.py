@@ -4,34 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from forecast.core.machine import cores, has_gpu
-from forecast.data.requests import RequestReader
-from forecast.keys import kept_key
 from forecast.models.spec import ModelSpec
 from forecast.serving.channel import RemoteHost
 from forecast.serving.children import ChildHost
-from forecast.serving.cores import CoreBoard
 from forecast.serving.hosts import Host
-from forecast.serving.inline import InlineHost
-from forecast.serving.loaded import QueueLimits
-from forecast.serving.service import ModelService
 from forecast.serving.supervisor import ChildOptions
 from forecast.settings import Settings
-from forecast.wiring.shared import (
-    data_policy,
-    interpreter_of,
-    operator_config,
-    sources_of,
-    store_of,
-)
+from forecast.wiring.host import inline_host, keys_of
+from forecast.wiring.shared import interpreter_of
 
 _MOST_REPLICAS = 4  # each holds the weights once more
-
-
-def keys_of(settings: Settings) -> tuple[str, ...]:
-    """List the keys of this deployment; one is made and kept where none is set."""
-    if settings.api_key is None:
-        return (kept_key(settings.home),)
-    return tuple(key.strip() for key in settings.api_key.get_secret_value().split(","))
 
 
 def host_of(spec: ModelSpec, settings: Settings, environment: Mapping[str, str]) -> Host:
@@ -42,24 +24,6 @@ def host_of(spec: ModelSpec, settings: Settings, environment: Mapping[str, str])
     if {model_id, "all"} & set(settings.inline):
         return inline_host(spec, settings)
     return ChildHost(spec, _child_options(spec, settings, environment))
-
-
-def inline_host(spec: ModelSpec, settings: Settings, board: CoreBoard | None = None) -> InlineHost:
-    """Hold a model in this process."""
-    service = ModelService(
-        spec,
-        sources_of(settings, store_of(settings)),
-        QueueLimits(
-            max_queue=settings.max_queue,
-            drain_s=settings.shutdown_s,
-            max_versions=settings.versions_loaded,
-            versions_bytes=settings.versions_bytes,
-        ),
-        accept_license=bool({spec.model_id, "all"} & set(settings.accept_licenses)),
-        operator_config=operator_config(spec, settings),
-        board=board,
-    )
-    return InlineHost(service, RequestReader(data_policy(settings)))
 
 
 def _child_options(

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from forecast.data.policy import DataPolicy
-from forecast.models import MODEL_REGISTRY
 from forecast.models.spec import ModelSpec
 from forecast.settings import Settings
 from forecast.store.config import StoreConfig
-from forecast.store.hub import HubSettings
-from forecast.store.remotes import RemoteOptions, remotes_of
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
-from forecast.store.sync import StoreSync
 from forecast.store.versions import ModelStore
 
 
@@ -55,22 +52,6 @@ def store_of(settings: Settings) -> ModelStore:
     """
     config = StoreConfig.read(settings.store_file, settings.store, root=settings.models_folder)
     return ModelStore(config)
-
-
-def sync_of(settings: Settings, store: ModelStore) -> StoreSync:
-    """Build the copies of the store elsewhere, if there are any.
-
-    Raises:
-        ValueError: what the storage backend needs is not set.
-    """
-    options = RemoteOptions(
-        backend=settings.storage_backend,
-        repos=settings.model_repos,
-        hub=hub_of(settings),
-        mlflow_uri=settings.mlflow_tracking_uri,
-        staging=settings.cache / "incoming",
-    )
-    return StoreSync(store, remotes_of(store, options, MODEL_REGISTRY))
 
 
 def hub_of(settings: Settings) -> HubSettings:

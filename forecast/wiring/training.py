@@ -14,7 +14,8 @@ from forecast.settings import Settings
 from forecast.training.requests.datasets import DatasetOptions, Datasets
 from forecast.training.requests.defaults import DefaultDataset
 from forecast.wiring.hosts import child_environment
-from forecast.wiring.shared import data_policy, store_of, sync_of
+from forecast.wiring.shared import data_policy, store_of
+from forecast.wiring.sync import sync_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 from forecast.api import examples
 from forecast.settings import Settings
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import AUTH, KEY, running
 
 MODEL = "/forecast/v1/statistical"
@@ -38,9 +38,9 @@ def native(**changes):
     return examples.NATIVE | changes
 
 
-@pytest.mark.parametrize("name", examples.BODIES)
+@pytest.mark.parametrize("name", examples.FORECASTS)
 def test_every_example_of_the_document_is_answered(client, name):
-    response = client.post(INFERENCE, json=examples.BODIES[name]["value"])
+    response = client.post(INFERENCE, json=examples.FORECASTS[name]["value"])
     assert response.status_code == 200, response.text
 
 

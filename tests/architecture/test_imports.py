@@ -26,6 +26,22 @@ print(*sorted(set({heavy!r}) & set(sys.modules)))
 """
 
 
+BESIDES = ("aiohttp", "dbos", "huggingface_hub", "openpyxl", "psycopg", "sqlalchemy")
+HOST = """
+import sys
+import numpy as np
+from forecast.core.types import ForecastTask, Series
+from forecast.models import MODEL_REGISTRY
+from forecast.settings import Settings
+from forecast.wiring.host import host_app
+app = host_app(Settings(home={home!r}), "sprout", needs_key=False)
+model = MODEL_REGISTRY["sprout"].model_class().tiny()
+forecast, = model.predict([Series(np.sin(np.arange(90.0))[None])], ForecastTask(3))
+assert np.isfinite(forecast.mean).all()
+print(*sorted(set({heavy!r}) & set(sys.modules)))
+"""
+
+
 def run(code, **environment):
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -50,3 +66,10 @@ def test_importing_the_composition_root_builds_nothing(tmp_path):
     result = run(code, FORECAST_HOME=str(tmp_path / "home"))
     assert result.stdout.split() == ["False", "False"], result.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_a_host_of_sprout_imports_nothing_that_it_does_not_forecast_with(tmp_path):
+    heavy = (*HEAVY, *BESIDES, "scipy", "statsmodels")
+    result = run(HOST.format(home=str(tmp_path), heavy=heavy))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []

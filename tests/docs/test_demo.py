@@ -8,7 +8,7 @@ import httpx2
 
 from forecast.models import MODEL_REGISTRY
 from forecast.settings import Settings
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import KEY, running
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"

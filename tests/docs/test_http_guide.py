@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from forecast.settings import Settings
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import KEY, running
 from tests.docs.commands import commands_of, run
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from forecast.settings import Settings
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import AUTH, KEY, running
 from tests.docs.commands import commands_of, run
 from tests.docs.test_http_guide import until_ready

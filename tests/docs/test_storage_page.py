@@ -12,7 +12,7 @@ import pytest
 
 from forecast.settings import Settings
 from forecast.store.config import StoreConfig
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import KEY, running
 from tests.docs.commands import commands_of, run
 from tests.fakes.hub import FakeHub

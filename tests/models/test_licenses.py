@@ -5,7 +5,7 @@ import pytest
 from forecast.core.errors import LicenseNotAccepted
 from forecast.models import MODEL_REGISTRY
 from forecast.serving.service import LoadRequest, ModelService, ModelState
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from tests.api.serving import client_of, replying, status_answer
 

@@ -11,7 +11,7 @@ from forecast.serving.inline import InlineHost
 from forecast.serving.loaded import QueueLimits
 from forecast.serving.service import ModelService
 from forecast.store.config import StoreConfig
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.names import snapshot_name
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelShelf, ModelStore, Version

@@ -17,7 +17,7 @@ from forecast.core.errors import (
 from forecast.core.types import ForecastTask, Series
 from forecast.models.spec import License
 from forecast.serving.service import LoadRequest, ModelService, ModelState
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from tests.serving.toy_model import POISON, ToyModel, spec_of, write_offset
 

@@ -29,7 +29,7 @@ from forecast.serving.inline import InlineHost
 from forecast.serving.loaded import QueueLimits
 from forecast.serving.service import LoadRequest, ModelService, ModelState
 from forecast.store.config import StoreConfig
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
 from tests.serving.toy_model import ToyModel, spec_of, write_offset

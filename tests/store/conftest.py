@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
 from tests.fakes.hub import FakeHub

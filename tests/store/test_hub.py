@@ -14,7 +14,7 @@ from forecast.core.errors import (
     UnknownSource,
     UnsupportedFormat,
 )
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from tests.fakes.checkpoint import CHECKPOINT, TAKEN, WEIGHTS, names_below, safetensors
 from tests.fakes.hub import LAST_MODIFIED, FakeHub
 

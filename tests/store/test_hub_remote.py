@@ -16,8 +16,8 @@ from forecast.core.errors import (
     UnknownSource,
     UnsupportedFormat,
 )
-from forecast.store.hub import HubSettings
 from forecast.store.hub_remote import HubRemote
+from forecast.store.hub_settings import HubSettings
 from tests.fakes.checkpoint import names_below, safetensors, write
 from tests.fakes.hub import FakeHub
 from tests.fakes.published import publish, shelf_in

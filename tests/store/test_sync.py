@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from forecast.store.config import StoreConfig
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.remotes import RemoteOptions, remotes_of
 from forecast.store.sync import StoreSync, SyncReport
 from forecast.store.versions import ModelStore

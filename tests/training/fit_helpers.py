@@ -17,7 +17,7 @@ from forecast.core.types import Series
 from forecast.jobs.context import JobContext
 from forecast.jobs.records import JobProgress
 from forecast.store.config import StoreConfig
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
 from forecast.training.fits import Fits

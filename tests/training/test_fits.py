@@ -11,7 +11,7 @@ from forecast.core.errors import BadData, LooksAhead
 from forecast.core.times import day_end
 from forecast.jobs.plans import Validation
 from forecast.models import MODEL_REGISTRY
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.remotes import RemoteOptions, remotes_of
 from forecast.store.sync import StoreSync
 from forecast.training.fit_requests import FitRequest

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from forecast.settings import Settings
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import AUTH, KEY, running
 
 pytest.importorskip("torch", reason="needs the networks extra")

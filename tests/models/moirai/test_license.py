@@ -7,7 +7,7 @@ pytest.importorskip("uni2ts", reason="its own environment has it: ./setup.sh env
 from forecast.models.moirai.spec import SPEC
 from forecast.models.moirai.tiny import write_tiny
 from forecast.serving.service import LoadRequest, ModelService, ModelState
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 
 

@@ -10,7 +10,7 @@ import pytest
 from forecast.models.sprout.model import SproutModel
 from forecast.models.sprout.spec import SPEC
 from forecast.settings import Settings
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import AUTH, KEY, running
 
 SPROUT = "/forecast/v1/sprout"

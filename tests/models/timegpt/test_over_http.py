@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from forecast.settings import read_settings
-from forecast.wiring import gateway_app
+from forecast.wiring.gateway import gateway_app
 from tests.api.serving import AUTH, KEY, running
 from tests.fakes.timegpt import TUNED_SHIFT
 

@@ -16,7 +16,7 @@ from forecast.core.types import ForecastTask, Series
 from forecast.jobs.context import JobContext, Stopped, WorkFailed
 from forecast.jobs.plans import BacktestPlan, Validation, write_plan
 from forecast.models import MODEL_REGISTRY
-from forecast.store.hub import HubSettings
+from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.training.backtests.backtest import run_backtest
 from forecast.training.backtests.baselines import BASELINES, seasonal_naive
