@@ -341,6 +341,7 @@ run_tests() {
   set_up test
   if [ $# -eq 0 ] || [ "$*" = --slow ]; then set_up_environments; fi
   scripts/check || status=1
+  "$VENV/bin/python" scripts/measure || status=1 # with --strict, a limit that is missed fails too
   SETUP_DONE=1 scripts/test "$@" || status=$?
   exit "$status"
 }

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.background import BackgroundTask
 
+from forecast.api import examples
 from forecast.api.alias_requests import LONGEST_REASON, AliasRequest, read_alias
-from forecast.api.openapi import alias_docs, problems
+from forecast.api.openapi import problems, takes
 from forecast.api.responses import json_response
 from forecast.api.schemas import (
     AliasChangeDocument,
@@ -55,24 +56,18 @@ def alias_router(spec: ModelSpec, versions: Versions) -> APIRouter:
     router = APIRouter(prefix="/aliases", tags=["versions"])
     aliases = versions.store.model(spec.model_id).aliases
 
-    @router.get(
-        "",
-        operation_id=f"{spec.model_id}_aliases",
-        response_model=AliasesDocument,
-        responses=problems(401),
-    )
-    async def every() -> Response:
+    @router.get("", response_model=AliasesDocument, responses=problems(401, 404))
+    async def list_aliases() -> Response:
         """List the aliases of this model, and which version each stands for."""
         found = await asyncio.to_thread(aliases.all)
         return json_response({"aliases": found, "count": len(found)})
 
     @router.get(
         "/{alias}",
-        operation_id=f"{spec.model_id}_alias",
         response_model=AliasChangeDocument,
         responses=problems(401, 404, 422),
     )
-    async def one(alias: AliasName) -> Response:
+    async def get_alias(alias: AliasName) -> Response:
         """Show which version an alias stands for, and who made it so, when and why."""
         changes = await asyncio.to_thread(_changes, aliases, alias)
         if changes[0].version is None:
@@ -81,11 +76,11 @@ def alias_router(spec: ModelSpec, versions: Versions) -> APIRouter:
 
     @router.put(
         "/{alias}",
-        operation_id=f"{spec.model_id}_alias_change",
         response_model=AliasChangeDocument,
-        **alias_docs(),
+        responses=problems(400, 401, 404, 409, 413, 415, 422, 503, 507),
+        openapi_extra=takes(AliasRequest, shown=examples.ALIASES),
     )
-    async def change(alias: AliasName, request: Request) -> Response:
+    async def change_alias(alias: AliasName, request: Request) -> Response:
         """Promote a version, or roll back to the one before; atomic, and kept with its reason.
 
         Where `current` changes, the hosts that answer with it load it within seconds: the old
@@ -97,22 +92,24 @@ def alias_router(spec: ModelSpec, versions: Versions) -> APIRouter:
 
     @router.delete(
         "/{alias}",
-        operation_id=f"{spec.model_id}_alias_removal",
         response_model=AliasChangeDocument,
         responses=problems(401, 404, 409, 422, 507),
     )
-    async def remove(alias: AliasName, request: Request, reason: Reason = "removed") -> Response:
+    async def remove_alias(
+        alias: AliasName, request: Request, reason: Reason = "removed"
+    ) -> Response:
         """Remove an alias; its history stays."""
         made = await asyncio.to_thread(aliases.remove, alias, who=caller_of(request), why=reason)
         return _changed(made, versions, spec)
 
     @router.get(
         "/{alias}/history",
-        operation_id=f"{spec.model_id}_alias_history",
         response_model=AliasHistoryDocument,
         responses=problems(401, 404, 422),
     )
-    async def history(alias: AliasName, on: Moment = None, limit: Limit = 100) -> Response:
+    async def get_alias_history(
+        alias: AliasName, on: Moment = None, limit: Limit = 100
+    ) -> Response:
         """List who changed an alias, when and why; `on` tells which version served then."""
         return await asyncio.to_thread(_history, aliases, alias, _moment(on), limit)
 

@@ -1,16 +1,15 @@
 """The application: middlewares, routes and documents around the hosts it is given."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.routing import BaseRoute
 
 from forecast.api.discovery import STORE_FEATURES, TRAINING_FEATURES, discovery_router
 from forecast.api.events import EventStreams
@@ -19,10 +18,12 @@ from forecast.api.health import ReadyCheck, health_router
 from forecast.api.middleware import BodyLimit, DrainGate, Edge, Lifecycle, Unpack
 from forecast.api.model_routes import router_of
 from forecast.api.model_switch import ModelSwitch
+from forecast.api.openapi import operation_name
 from forecast.api.options import ApiOptions
 from forecast.api.problems import problem_of, problem_of_fields, problem_of_http, respond
 from forecast.api.security import KeyGate
 from forecast.core.errors import NotFound, UnknownModel
+from forecast.models.spec import ModelSpec
 from forecast.serving.hosts import Host
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def create_app(
         exception_handlers=_handlers(hosts),
         openapi_url="/openapi.json" if options.docs else None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_name,
     )
     app.state.lifecycle = lifecycle
     app.include_router(health_router(hosts, options, lifecycle, checks or {}))
@@ -104,14 +106,17 @@ def create_app(
             streams = EventStreams(options.event_streams, lifecycle)
             add_training(app, routers, hosts, training, streams, PREFIX)
     app.router.routes.insert(0, ModelSwitch(PREFIX, routers))
-    routes = [*app.routes, *(route for router in routers.values() for route in router.routes)]
+    specs = {model_id: host.spec for model_id, host in hosts.items()}
     # FastAPI's documented way to extend the document: replace the method on the instance.
-    app.openapi = _document_of(app, routes, hosts, options)  # type: ignore[method-assign]
+    app.openapi = _document_of(app, routers, specs, options)  # type: ignore[method-assign]
     return app
 
 
 def _document_of(
-    app: FastAPI, routes: Sequence[BaseRoute], hosts: Mapping[str, Host], options: ApiOptions
+    app: FastAPI,
+    routers: Mapping[str, APIRouter],
+    specs: Mapping[str, ModelSpec],
+    options: ApiOptions,
 ) -> Callable[[], dict[str, Any]]:
     """Make the method that builds the document, once, when it is first asked for."""
 
@@ -119,7 +124,7 @@ def _document_of(
         from forecast.api.openapi_document import openapi_document  # which no forecast needs
 
         if app.openapi_schema is None:
-            app.openapi_schema = openapi_document(app, routes, hosts, options.aliases)
+            app.openapi_schema = openapi_document(app, routers, specs, options.aliases)
         return app.openapi_schema
 
     return build

@@ -7,17 +7,17 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
-from forecast.api.openapi import problems
+from forecast.api import examples
+from forecast.api.openapi import problems, takes
 from forecast.api.responses import json_response
 from forecast.api.schemas import Document
-from forecast.api.training_docs import dataset_docs
 from forecast.data.files import FileFormat
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
 from forecast.data.validation import validated
 from forecast.training.requests.data import read_learning_upload
 from forecast.training.requests.datasets import NAME_PATTERN, Dataset, Datasets, SentFile
-from forecast.training.requests.fields import DatasetTable
+from forecast.training.requests.fields import DatasetForm, DatasetTable
 from forecast.training.requests.training import Body
 
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="Up to 63 of a-z, 0-9, - and _.")]
@@ -50,9 +50,15 @@ def dataset_router(datasets: Datasets, policy: DataPolicy) -> APIRouter:
     _add_looks(router, datasets)
 
     @router.put(
-        "/{name}", operation_id="dataset_put", response_model=DatasetDocument, **dataset_docs()
+        "/{name}",
+        response_model=DatasetDocument,
+        responses={
+            201: {"description": "The name is new.", "model": DatasetDocument},
+            **problems(400, 401, 409, 413, 415, 422, 503, 507),
+        },
+        openapi_extra=takes(DatasetTable, form=DatasetForm, shown=examples.DATASETS),
     )
-    async def put(request: Request, name: Name) -> Response:
+    async def put_dataset(request: Request, name: Name) -> Response:
         """Keep a table, or an uploaded file, under a name; what was there before is replaced.
 
         201 where the name is new.
@@ -64,11 +70,10 @@ def dataset_router(datasets: Datasets, policy: DataPolicy) -> APIRouter:
 
     @router.delete(
         "/{name}",
-        operation_id="dataset_delete",
         status_code=204,
         responses=problems(401, 404, 422, 503, 507),
     )
-    async def delete(name: Name) -> Response:
+    async def delete_dataset(name: Name) -> Response:
         """Forget a dataset. Models that learned from it stay."""
         await asyncio.to_thread(datasets.remove, name)
         return Response(status_code=204)
@@ -77,10 +82,8 @@ def dataset_router(datasets: Datasets, policy: DataPolicy) -> APIRouter:
 
 
 def _add_looks(router: APIRouter, datasets: Datasets) -> None:
-    @router.get(
-        "", operation_id="datasets", response_model=DatasetsDocument, responses=problems(401)
-    )
-    async def listed() -> Response:
+    @router.get("", response_model=DatasetsDocument, responses=problems(401))
+    async def list_datasets() -> Response:
         """List the datasets by their names."""
         found: list[Dataset] = await asyncio.to_thread(datasets.all)
         documents = [one.described() for one in found]
@@ -88,11 +91,10 @@ def _add_looks(router: APIRouter, datasets: Datasets) -> None:
 
     @router.get(
         "/{name}",
-        operation_id="dataset",
         response_model=DatasetDocument,
         responses=problems(401, 404, 422),
     )
-    async def one(name: Name) -> Response:
+    async def get_dataset(name: Name) -> Response:
         """Show what is known of a dataset."""
         return json_response((await asyncio.to_thread(datasets.get, name)).described())
 

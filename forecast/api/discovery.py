@@ -44,13 +44,13 @@ def discovery_router(
     """
     router = APIRouter(tags=["discovery"])
 
-    @router.get("/", response_model=RootDocument, operation_id="root")
-    async def root() -> Response:
+    @router.get("/", response_model=RootDocument)
+    async def get_links() -> Response:
         """Say what this is and where to go from here."""
         return json_response({"name": NAME, "version": options.version, "links": _links(options)})
 
-    @router.get("/info", response_model=InfoDocument, operation_id="info")
-    async def info() -> Response:
+    @router.get("/info", response_model=InfoDocument)
+    async def get_info() -> Response:
         """Tell features, limits and formats."""
         limits = {"max_body_bytes": options.max_body_bytes, **options.limits}
         return json_response(
@@ -63,19 +63,14 @@ def discovery_router(
             }
         )
 
-    @router.get("/models", response_model=RegistryDocument, operation_id="registry")
-    async def registry() -> Response:
+    @router.get("/models", response_model=RegistryDocument)
+    async def list_registry() -> Response:
         """List the models served here, what each can do and under which license."""
         entries = {model_id: host.spec.info for model_id, host in hosts.items()}
         return json_response({"models": entries, "count": len(entries)})
 
-    @router.get(
-        "/forecast/v1/models",
-        response_model=ModelsDocument,
-        operation_id="models",
-        responses=problems(401),
-    )
-    async def models() -> Response:
+    @router.get("/forecast/v1/models", response_model=ModelsDocument, responses=problems(401))
+    async def list_models() -> Response:
         """List the models with their state, and the aliases that `model` may take."""
         states = await states_of(hosts)
         entries = {

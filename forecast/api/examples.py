@@ -17,18 +17,18 @@ NATIVE: dict[str, Any] = {
     "inputs": [{"item_id": "store_1", "target": _TARGET, "start": "2026-01-01", "freq": "D"}],
     "parameters": _PARAMETERS,
 }
-TABLE: dict[str, Any] = {
+_TABLE: dict[str, Any] = {
     "data": {"date": _DATES, "store": ["store_1"] * 14, "sales": _TARGET},
     "schema": {"timestamp": "date", "item_id": "store", "target": "sales"},
-    "parameters": _PARAMETERS,
 }
-NAMED_FILE: dict[str, Any] = {
+_FILE: dict[str, Any] = {
     "data_source_url_or_path": "local://data/sales.csv",
     "data_definition": {"sales": "target"},
-    "parameters": {"context_len": 96, "horizon_len": 12},
 }
+TABLE: dict[str, Any] = {**_TABLE, "parameters": _PARAMETERS}
+NAMED_FILE: dict[str, Any] = {**_FILE, "parameters": {"context_len": 96, "horizon_len": 12}}
 
-BODIES: dict[str, Any] = {
+FORECASTS: dict[str, Any] = {
     "native": {"summary": "Series inline", "value": NATIVE},
     "table": {"summary": "A table", "value": TABLE},
     "named_file": {"summary": "A file under the data roots", "value": NAMED_FILE},
@@ -50,6 +50,68 @@ ALIASES: dict[str, Any] = {
         "value": {"rollback": True, "reason": "it is worse on new stores"},
     },
 }
+_CONFIG: dict[str, Any] = {"horizon": 3, "context_length": 8}
+_SERIES: dict[str, Any] = {
+    "inputs": [{"target": _TARGET * 3, "start": "2026-01-01", "freq": "D"}],
+}
+_YEARS: dict[str, Any] = {
+    "inputs": [
+        {"item_id": "AAPL", "target": _TARGET * 8, "start": "2019-01-04", "freq": "W-FRI"},
+    ],
+}
+
+TRAININGS: dict[str, Any] = {
+    "inline": {
+        "summary": "Series inline",
+        "value": {**_SERIES, "config": _CONFIG, "validation": {"horizons": 1}},
+    },
+    "table": {"summary": "A table", "value": {**_TABLE, "config": _CONFIG}},
+    "named_file": {
+        "summary": "A file under the data roots",
+        "value": {**_FILE, "config": _CONFIG},
+    },
+    "long_file": {
+        "summary": "A file of several items under the data roots",
+        "value": {
+            "data_source_url_or_path": "local://data/stores.csv",
+            "schema": _TABLE["schema"],
+            "config": _CONFIG,
+        },
+    },
+    "dataset": {
+        "summary": "A dataset that was put here",
+        "value": {"dataset": "sales", "config": _CONFIG},
+    },
+    "snapshots": {
+        "summary": "The current model, and one of each past year",
+        "value": {
+            **_YEARS,
+            "config": _CONFIG,
+            "cutoff": "2020-12-31",
+            "snapshots": {"yearly": True, "bootstrap_years": 1},
+            "promote": "if_better",
+        },
+    },
+}
+BACKTESTS: dict[str, Any] = {
+    "rolling": {
+        "summary": "Two origins, a week apart",
+        "value": {**_SERIES, "horizon": 3, "windows": 2, "step": 7},
+    },
+    "table": {"summary": "A table", "value": {**_TABLE, "horizon": 2, "windows": 2}},
+    "dataset": {
+        "summary": "A dataset that was put here",
+        "value": {"dataset": "sales", "horizon": 2, "windows": 1},
+    },
+}
+SHORT_TRAININGS: dict[str, Any] = {
+    "all": {"summary": "The current model, and one of each past year", "value": {}},
+    "current": {
+        "summary": "The current model alone",
+        "value": {"config": _CONFIG, "snapshots": False},
+    },
+}
+DATASETS: dict[str, Any] = {"table": {"summary": "A table", "value": _TABLE}}
 
 
 def routed(model_ids: list[str]) -> dict[str, Any]:

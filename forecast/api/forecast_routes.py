@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from forecast.api import examples
 from forecast.api.calls import arrived, read_aside, received_at, response_of, unless_gone
-from forecast.api.openapi import forecast_docs
+from forecast.api.openapi import FORECAST, FORECAST_SHAPES, ROUTED, header, takes
 from forecast.api.options import MOST_FALLBACKS, ApiOptions
 from forecast.core.errors import (
     FieldError,
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 # The model cannot answer now, whoever asks: 409 not ready, 501 library missing, 502 broken
 # output or source, 503 host away. Never what the caller did wrong, a full queue or a deadline.
 _WORTH_A_FALLBACK = frozenset({409, 501, 502, 503})
+_HEADERS = {
+    **FORECAST[200]["headers"],
+    "X-Forecast-Model": header("The model that answered."),
+    "X-Forecast-Skipped": header("Models that could not answer, each with the code of why."),
+}
 _CODE = re.compile(r"[a-z0-9_]{1,64}")
 
 
@@ -44,7 +50,11 @@ def forecast_router(hosts: Mapping[str, Host], options: ApiOptions) -> APIRouter
     """Build `/forecast`."""
     router = APIRouter(tags=["forecast"])
 
-    @router.post("/forecast", operation_id="forecast", **forecast_docs(list(hosts)))
+    @router.post(
+        "/forecast",
+        responses={**FORECAST, 200: {**FORECAST[200], "headers": _HEADERS}},
+        openapi_extra=takes(*FORECAST_SHAPES, shown=examples.routed(list(hosts)), prefix=ROUTED),
+    )
     async def forecast(request: Request) -> Response:
         """Forecast with the model that the request names, or with the first fallback that can.
 

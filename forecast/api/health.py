@@ -80,8 +80,8 @@ def health_router(
     router = APIRouter(prefix="/health", tags=["health"])
     started = time.monotonic()
 
-    @router.get("", response_model=HealthDocument, operation_id="health")
-    async def health() -> Response:
+    @router.get("", response_model=HealthDocument)
+    async def check_health() -> Response:
         """Tell how every model is. A model that is not loaded is well; one in error is not."""
         states = await states_of(hosts)
         failed = any(state["model_status"] == "error" for state in states.values())
@@ -97,18 +97,17 @@ def health_router(
             }
         )
 
-    @router.get("/live", response_model=LiveDocument, operation_id="health_live")
-    async def live() -> Response:
+    @router.get("/live", response_model=LiveDocument)
+    async def check_liveness() -> Response:
         """Say that the process is up; no answer means that it should be restarted."""
         return json_response({"status": "alive"})
 
     @router.get(
         "/ready",
         response_model=ReadyDocument,
-        operation_id="health_ready",
         responses=problems(503),
     )
-    async def ready(request: Request) -> Response:
+    async def check_readiness(request: Request) -> Response:
         """Say whether to send work here: database, store, worker and needed models are ready."""
         required = {model_id: hosts[model_id] for model_id in options.required_models}
         states, others = await asyncio.gather(states_of(required), _reasons(checks))

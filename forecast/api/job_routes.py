@@ -9,9 +9,9 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from forecast.api.events import EVENT_STREAM, EventStreams
-from forecast.api.openapi import problems
+from forecast.api.openapi import problems, ref
 from forecast.api.responses import json_response
-from forecast.api.schemas import JobDocument, JobResultDocument, JobsDocument
+from forecast.api.schemas import JobDocument, JobEventDocument, JobResultDocument, JobsDocument
 from forecast.api.training_routes import IdempotencyKey
 from forecast.core.errors import NotFound
 from forecast.jobs.folders import RESULT
@@ -52,10 +52,8 @@ def job_router(jobs: Jobs, streams: EventStreams) -> APIRouter:
 
 
 def _add_looks(router: APIRouter, jobs: Jobs, streams: EventStreams) -> None:
-    @router.get(
-        "", operation_id="jobs", response_model=JobsDocument, responses=problems(401, 422, 503)
-    )
-    async def newest_first(
+    @router.get("", response_model=JobsDocument, responses=problems(401, 422, 503))
+    async def list_jobs(
         request: Request,
         model_id: ModelId = None,
         kind: Kind = None,
@@ -75,21 +73,19 @@ def _add_looks(router: APIRouter, jobs: Jobs, streams: EventStreams) -> None:
 
     @router.get(
         "/{job_id}",
-        operation_id="job",
         response_model=JobDocument,
         responses=problems(401, 404, 422, 503),
     )
-    async def one(job_id: JobId) -> Response:
+    async def get_job(job_id: JobId) -> Response:
         """Show a job: its state, its last progress, what it has done, why it failed."""
         return _described(await jobs.get(job_id))
 
     @router.get(
         "/{job_id}/events",
-        operation_id="job_events",
         response_class=Response,
         responses={200: _EVENTS, 204: _NO_MORE, **problems(401, 404, 422, 429, 503)},
     )
-    async def events(job_id: JobId, last_event_id: LastEvent = 0) -> Response:
+    async def follow_job(job_id: JobId, last_event_id: LastEvent = 0) -> Response:
         """Follow a job as server-sent events: `progress`, `log`, `state`, and in the end `done`.
 
         What has happened already comes first. Every event has an id; a caller who was cut off
@@ -104,21 +100,19 @@ def _add_looks(router: APIRouter, jobs: Jobs, streams: EventStreams) -> None:
 def _add_results(router: APIRouter, jobs: Jobs) -> None:
     @router.get(
         "/{job_id}/log",
-        operation_id="job_log",
         response_class=Response,
         responses={200: _LOG, **problems(401, 404, 422, 503)},
     )
-    async def log(job_id: JobId, last: LogBytes = 65_536) -> Response:
+    async def get_job_log(job_id: JobId, last: LogBytes = 65_536) -> Response:
         """Show the end of what the processes of a job have printed."""
         return Response(await jobs.log(job_id, last=last), media_type="text/plain")
 
     @router.get(
         "/{job_id}/result",
-        operation_id="job_result",
         response_model=JobResultDocument,
         responses={200: _RESULT, **problems(401, 404, 422, 503)},
     )
-    async def result(job_id: JobId, accept: Accept = "") -> Response:
+    async def get_job_result(job_id: JobId, accept: Accept = "") -> Response:
         """Show what a job made; of a backtest also each forecast, as Parquet."""
         folder = File(await jobs.result(job_id))
         if PARQUET in accept.lower():
@@ -129,22 +123,20 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
 def _add_changes(router: APIRouter, jobs: Jobs) -> None:
     @router.post(
         "/{job_id}/cancel",
-        operation_id="job_cancel",
         response_model=JobDocument,
         responses=problems(401, 404, 409, 422, 503),
     )
-    async def cancel(job_id: JobId) -> Response:
+    async def cancel_job(job_id: JobId) -> Response:
         """End a job that waits or runs; what it has published stays. Asking twice is fine."""
         return _described(await jobs.cancel(job_id))
 
     @router.post(
         "/{job_id}/retry",
-        operation_id="job_retry",
         status_code=202,
         response_model=JobDocument,
         responses=problems(401, 404, 409, 422, 429, 503, 507),
     )
-    async def retry(
+    async def retry_job(
         request: Request, job_id: JobId, idempotency_key: IdempotencyKey = None
     ) -> Response:
         """Start a job that failed or was cancelled again, as a new job that skips what is done."""
@@ -180,7 +172,15 @@ def _table(folder: File) -> Response:
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 _EVENTS: dict[str, Any] = {
     "description": "The events as they come, until the job is over.",
-    "content": {EVENT_STREAM: _TEXT},
+    "content": {
+        EVENT_STREAM: {
+            "schema": {
+                "type": "string",
+                "contentMediaType": EVENT_STREAM,
+                "contentSchema": {"type": "array", "items": ref(JobEventDocument.__name__)},
+            }
+        }
+    },
 }
 _NO_MORE: dict[str, Any] = {"description": "The job is over and `Last-Event-ID` was the last."}
 _LOG: dict[str, Any] = {

@@ -1,28 +1,33 @@
-"""The OpenAPI document as a whole: the routes, and what their bodies consist of."""
+"""The OpenAPI document as a whole.
+
+Models share their operations: each is described once, for `{model_id}`. What differs between
+models, their options and their configuration, is in `x-models`.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from starlette.routing import BaseRoute
 
 from forecast.api import examples
 from forecast.api.alias_requests import AliasRequest
-from forecast.api.openapi import BODIES, REF, SHAPES, name_of, ref
+from forecast.api.openapi import FORECAST_ANSWERS, FORECAST_SHAPES, REF, ROUTED, Schema, ref
 from forecast.api.options import MOST_FALLBACKS
-from forecast.api.schemas import ProblemDocument
+from forecast.api.schemas import JobEventDocument, ProblemDocument
 from forecast.api.security import PUBLIC_PATHS
-from forecast.data.inline import ForecastResponse
-from forecast.data.named_file import NamedFileResponse
-from forecast.serving.hosts import Host
+from forecast.data.inline import Parameters
+from forecast.data.named_file import NamedFileParameters
+from forecast.data.uploads import UploadForm
+from forecast.models.spec import ModelSpec
 from forecast.serving.initialization import InitializationRequest
 from forecast.training.requests.fields import (
     BACKTEST_SHAPES,
     TRAINING_SHAPES,
+    BacktestFields,
     BacktestForm,
     DatasetForm,
     DatasetTable,
@@ -30,45 +35,123 @@ from forecast.training.requests.fields import (
     TrainingForm,
 )
 
-Schema = dict[str, Any]
+Sharing = dict[tuple[str, str], list[str]]
+"""The path and method of a route → the models that have the same."""
 
+TAGS = {
+    "forecast": "Forecast with one model, or with the first of several that can.",
+    "datasets": "Upload data once, to train and backtest on it by its name.",
+    "training": "Train, fine-tune or backtest a model, in a job.",
+    "jobs": "Follow a job, read its result, cancel it or retry it.",
+    "versions": "Look at what training made, promote it or roll it back.",
+    "models": "Load and unload the weights of a model.",
+    "discovery": "See what is served here, with which limits.",
+    "health": "Check whether the gateway and its models are well.",
+}
+
+_OPTIONS, _CONFIG = "AnyModelOptions", "AnyModelConfig"
+_CONFIGURED: tuple[type[BaseModel], ...] = (
+    TrainingFields,
+    BacktestFields,
+    *TRAINING_SHAPES,
+    *BACKTEST_SHAPES,
+)
+_BY_MODEL: tuple[tuple[type[BaseModel], str, str], ...] = (
+    (Parameters, "model_options", _OPTIONS),
+    (NamedFileParameters, "model_options", _OPTIONS),
+    (InitializationRequest, "options", _CONFIG),
+    *((shape, "config", _CONFIG) for shape in _CONFIGURED),
+)
+_DESCRIBED: tuple[type[BaseModel], ...] = (
+    *FORECAST_SHAPES,
+    UploadForm,
+    *FORECAST_ANSWERS,
+    InitializationRequest,
+    *_CONFIGURED,
+    TrainingForm,
+    BacktestForm,
+    DatasetForm,
+    DatasetTable,
+    AliasRequest,
+    JobEventDocument,
+    ProblemDocument,
+)
 _KEYS: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "The key of the deployment."},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-_LEARNING: tuple[type[BaseModel], ...] = (
-    *TRAINING_SHAPES,
-    *BACKTEST_SHAPES,
-    TrainingFields,
-    TrainingForm,
-    BacktestForm,
-)
 
 
 def openapi_document(
     app: FastAPI,
-    routes: Sequence[BaseRoute],
-    hosts: Mapping[str, Host],
+    routers: Mapping[str, APIRouter],
+    specs: Mapping[str, ModelSpec],
     aliases: Iterable[str],
 ) -> Schema:
-    """Build the document."""
+    """Build the document.
+
+    Args:
+        routers: of the models, by their ids; all others are routes of the application.
+        aliases: what `model` may be besides an id.
+    """
+    routes, sharing = _once(routers)
     document = get_openapi(
         title=app.title,
         version=app.version,
         summary=app.summary,
         description=examples.INTRODUCTION,
         license_info=app.license_info,
-        routes=routes,
-        tags=[
-            {"name": host.spec.name, "description": host.spec.description}
-            for host in hosts.values()
-        ],
+        routes=[*app.routes, *routes],
+        tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
-    components = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(_schemas(hosts, [*hosts, *aliases]))
-    components["securitySchemes"] = _KEYS
+    schemas, models = _schemas(specs, [*specs, *aliases])
+    document["components"]["schemas"] |= schemas
+    document["components"]["securitySchemes"] = _KEYS
+    document["paths"] = _templated(document["paths"], sharing)
+    document["x-models"] = models
     _lock(document["paths"])
     return document
+
+
+def _once(routers: Mapping[str, APIRouter]) -> tuple[list[RouteContext], Sharing]:
+    """List each route that models share once, as that of its first model, and all others.
+
+    Those of our own that models share are told by their handler; a route that a model adds with
+    a router of its own is described under the path of that model alone.
+    """
+    routes: list[RouteContext] = []
+    sharing: Sharing = {}
+    models: dict[str, list[str]] = {}
+    for model_id, router in routers.items():
+        for route in iter_route_contexts(router.routes):
+            original = route.original_route
+            if not isinstance(original, APIRoute) or not original.include_in_schema:
+                continue
+            handler = f"{original.endpoint.__module__}.{original.endpoint.__qualname__}"
+            if handler in models:
+                models[handler].append(model_id)
+                continue
+            routes.append(route)
+            if handler.startswith("forecast.api."):
+                models[handler] = [model_id]
+                for method in original.methods or ():
+                    sharing[str(route.path_format), method.lower()] = models[handler]
+    return routes, sharing
+
+
+def _templated(paths: Mapping[str, Mapping[str, Schema]], sharing: Sharing) -> Schema:
+    """Put `{model_id}`, any of the models that share it, into the path of each shared operation."""
+    found: dict[str, Schema] = {}
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            template = path
+            if models := sharing.get((path, method)):
+                template = path.replace(f"/{models[0]}", "/{model_id}", 1)
+                schema = {"type": "string", "enum": models}
+                name = {"name": "model_id", "in": "path", "required": True, "schema": schema}
+                operation["parameters"] = [name, *operation.get("parameters", ())]
+            found.setdefault(template, {})[method] = operation
+    return found
 
 
 def _lock(paths: Mapping[str, Mapping[str, Schema]]) -> None:
@@ -79,64 +162,42 @@ def _lock(paths: Mapping[str, Mapping[str, Schema]]) -> None:
                 operation["security"] = [{name: []} for name in _KEYS]
 
 
-def _schemas(hosts: Mapping[str, Host], names: Sequence[str]) -> dict[str, Schema]:
-    """Collect the bodies of all routes, those of each model with its own options.
+def _schemas(specs: Mapping[str, ModelSpec], names: Sequence[str]) -> tuple[Schema, Schema]:
+    """Collect the schemas of bodies, and which of them are the options of each model.
 
     Args:
         names: what `model` may be.
     """
-    models: list[type[BaseModel]] = [
-        *BODIES,
-        *_LEARNING,
-        DatasetForm,
-        DatasetTable,
-        ForecastResponse,
-        NamedFileResponse,
-        InitializationRequest,
-        AliasRequest,
-        ProblemDocument,
-        *(host.spec.options for host in hosts.values()),
-        *(host.spec.config for host in hosts.values()),
-    ]
-    unique = list(dict.fromkeys(models))
+    own = [shape for spec in specs.values() for shape in (spec.options, spec.config)]
     refs, definitions = models_json_schema(
-        [(model, "validation") for model in unique], ref_template=REF
+        [(shape, "validation") for shape in dict.fromkeys([*_DESCRIBED, *own])], ref_template=REF
     )
-    schemas: dict[str, Schema] = definitions["$defs"]
-    own = dict(schemas)
-    for model_id, host in hosts.items():
-        options = refs[host.spec.options, "validation"]
-        config = refs[host.spec.config, "validation"]
-        for shape in BODIES:
-            own |= _with_own(schemas, shape, model_id, ("model_options", options))
-        own |= _with_own(schemas, InitializationRequest, model_id, ("options", config))
-        for body in _LEARNING:
-            own |= _with_own(schemas, body, model_id, ("config", config))
-    for shape in SHAPES:
-        own[name_of("any", shape)] = _routed(schemas[shape.__name__], names)
-    return own
+    schemas: Schema = definitions["$defs"]
+    models: Schema = {
+        model_id: {
+            "name": spec.name,
+            "description": spec.description,
+            "options": refs[spec.options, "validation"],
+            "config": refs[spec.config, "validation"],
+        }
+        for model_id, spec in specs.items()
+    }
+    for name, kind in ((_OPTIONS, "options"), (_CONFIG, "config")):
+        distinct = {model[kind]["$ref"]: model[kind] for model in models.values()}
+        schemas[name] = {
+            "anyOf": list(distinct.values()),
+            "description": f"The {kind} of one model; `x-models` says which are whose.",
+        }
+    for shape, field, name in _BY_MODEL:
+        exact = schemas[shape.__name__]["properties"][field]
+        schemas[shape.__name__]["properties"][field] = {**_text_of(exact), **ref(name)}
+    for shape in FORECAST_SHAPES:
+        schemas[ROUTED + shape.__name__] = _routed(schemas[shape.__name__], names)
+    return schemas, models
 
 
-def _with_own(
-    schemas: Mapping[str, Schema],
-    shape: type[BaseModel],
-    model_id: str,
-    member: tuple[str, Schema],
-) -> dict[str, Schema]:
-    """Copy a shape for one model, with a member of it, or of its `parameters`, made exact."""
-    name, exact = member
-    copy = deepcopy(schemas[shape.__name__])
-    copied = {name_of(model_id, shape): copy}
-    parameters = copy["properties"].get("parameters", {}).get("$ref", "").rpartition("/")[2]
-    holder = copy
-    if parameters:
-        holder = deepcopy(schemas[parameters])
-        own_name = f"{model_id}_{parameters}"
-        copied[own_name] = holder
-        copy["properties"]["parameters"] = {**copy["properties"]["parameters"], **ref(own_name)}
-    if name in holder["properties"]:
-        holder["properties"][name] = exact
-    return copied
+def _text_of(schema: Schema) -> Schema:
+    return {key: schema[key] for key in ("title", "description", "examples") if key in schema}
 
 
 def _routed(shape: Schema, names: Sequence[str]) -> Schema:

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from forecast.core.lookahead import Provenance
-from forecast.jobs.records import Job
+from forecast.jobs.records import Job, JobProgress
 
 
 class Document(BaseModel):
@@ -141,6 +141,49 @@ class JobsDocument(Document):
 
 class JobResultDocument(Document):
     """What a job made: of a training its windows and versions, of a backtest its errors."""
+
+
+class ProgressDocument(JobProgress):
+    at: datetime
+
+
+class LogDocument(Document):
+    at: datetime
+    line: str
+
+
+class JobStateDocument(Job):
+    at: datetime
+
+
+class ProgressEvent(Document):
+    """How far a job is; the last is the newest."""
+
+    id: int
+    event: Literal["progress"]
+    data: ProgressDocument
+
+
+class LogEvent(Document):
+    """A line that a process of a job printed."""
+
+    id: int
+    event: Literal["log"]
+    data: LogDocument
+
+
+class StateEvent(Document):
+    """A job that has changed; `done` is the last of its events."""
+
+    id: int
+    event: Literal["state", "done"]
+    data: JobStateDocument
+
+
+class JobEventDocument(RootModel[ProgressEvent | LogEvent | StateEvent]):
+    """One event of a stream: its lines `id`, `event` and `data`, which is JSON."""
+
+    root: ProgressEvent | LogEvent | StateEvent = Field(discriminator="event")
 
 
 class VersionDocument(Document):

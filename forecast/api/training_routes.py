@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from forecast.api import examples
+from forecast.api.openapi import problems, takes
 from forecast.api.responses import json_response
 from forecast.api.schemas import JobDocument
-from forecast.api.training_docs import backtest_docs, short_training_docs, training_docs
 from forecast.core.errors import NotTrainable, UnknownModel
 from forecast.data.policy import DataPolicy
 from forecast.jobs.jobs import Jobs
@@ -23,8 +24,16 @@ from forecast.training.requests.backtests import BacktestReader
 from forecast.training.requests.data import DataReader, LearningUpload
 from forecast.training.requests.datasets import Datasets, StagedDataset
 from forecast.training.requests.defaults import DefaultDataset
+from forecast.training.requests.fields import (
+    BACKTEST_SHAPES,
+    TRAINING_SHAPES,
+    BacktestForm,
+    TrainingFields,
+    TrainingForm,
+)
 from forecast.training.requests.training import Body, ReadRequest, TrainingReader
 
+_PROBLEMS = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 501, 502, 503, 507)
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,70})')
 
 IdempotencyKey = Annotated[
@@ -68,16 +77,17 @@ class Training:
 
 def training_router(spec: ModelSpec, training: Training, prefix: str) -> APIRouter:
     """Build `training` and `backtest` of a model, for its router at `<prefix>/<model_id>`."""
-    router = APIRouter()
+    router = APIRouter(tags=["training"])
     reader, backtests = training.reader, training.backtest_reader
 
     @router.post(
         "/training",
-        operation_id=f"{spec.model_id}_training",
+        status_code=202,
         response_model=JobDocument,
-        **training_docs(spec.model_id),
+        responses=problems(*_PROBLEMS),
+        openapi_extra=takes(*TRAINING_SHAPES, form=TrainingForm, shown=examples.TRAININGS),
     )
-    async def train(
+    async def train_model(
         request: Request,
         skip_snapshot: SkipSnapshot = False,
         idempotency_key: IdempotencyKey = None,
@@ -88,11 +98,12 @@ def training_router(spec: ModelSpec, training: Training, prefix: str) -> APIRout
 
     @router.post(
         "/backtest",
-        operation_id=f"{spec.model_id}_backtest",
+        status_code=202,
         response_model=JobDocument,
-        **backtest_docs(spec.model_id),
+        responses=problems(*_PROBLEMS),
+        openapi_extra=takes(*BACKTEST_SHAPES, form=BacktestForm, shown=examples.BACKTESTS),
     )
-    async def backtest(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
+    async def backtest_model(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
         """Forecast from origins in the past, each with what was known then, in the background."""
         read = partial(backtests.read, spec=spec)
         return await _started(request, training, read, idempotency_key, prefix)
@@ -109,35 +120,19 @@ def short_training_router(
         prefix: of the jobs that are started.
     """
     router = APIRouter(tags=["training"], prefix="/train")
-    for spec in specs.values():
-        if spec.capabilities.trainable or spec.capabilities.fine_tunable:
-            _add_short_training(router, spec, training, prefix)
-
-    @router.post("/{model_id}", include_in_schema=False)
-    async def refuse(model_id: str) -> Response:
-        """Say why nothing is trained."""
-        if model_id in specs:
-            raise NotTrainable(
-                f"{specs[model_id].name} has nothing to learn; it forecasts as it is"
-            )
-        raise UnknownModel(f"no model {model_id!r} is served here; there are {', '.join(specs)}")
-
-    return router
-
-
-def _add_short_training(
-    router: APIRouter, spec: ModelSpec, training: Training, prefix: str
-) -> None:
     reader = training.reader
+    trainable = [model_id for model_id, spec in specs.items() if _learns(spec)]
 
     @router.post(
-        f"/{spec.model_id}",
-        operation_id=f"train_{spec.model_id}",
+        "/{model_id}",
+        status_code=202,
         response_model=JobDocument,
-        **short_training_docs(spec.model_id),
+        responses=problems(*_PROBLEMS),
+        openapi_extra=takes(TrainingFields, shown=examples.SHORT_TRAININGS, required=False),
     )
-    async def train(
+    async def train_on_default_data(
         request: Request,
+        model_id: Annotated[str, Path(json_schema_extra={"enum": trainable})],
         skip_snapshot: SkipSnapshot = False,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
@@ -145,8 +140,30 @@ def _add_short_training(
 
         What the store holds already is not trained again.
         """
+        spec = _trainable(specs, model_id)
         read = partial(reader.read_short, spec=spec, skip_snapshots=skip_snapshot)
         return await _started(request, training, read, idempotency_key, prefix)
+
+    return router
+
+
+def _learns(spec: ModelSpec) -> bool:
+    return spec.capabilities.trainable or spec.capabilities.fine_tunable
+
+
+def _trainable(specs: Mapping[str, ModelSpec], model_id: str) -> ModelSpec:
+    """Find a model that can be trained.
+
+    Raises:
+        NotTrainable: it has nothing to learn.
+        UnknownModel: there is none of this id.
+    """
+    spec = specs.get(model_id)
+    if spec is None:
+        raise UnknownModel(f"no model {model_id!r} is served here; there are {', '.join(specs)}")
+    if not _learns(spec):
+        raise NotTrainable(f"{spec.name} has nothing to learn; it forecasts as it is")
+    return spec
 
 
 async def _started(

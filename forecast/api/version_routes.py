@@ -22,33 +22,22 @@ def version_router(spec: ModelSpec, store: ModelStore) -> APIRouter:
     router = APIRouter(tags=["versions"])
     shelf = store.model(spec.model_id)
 
-    @router.get(
-        "/versions",
-        operation_id=f"{spec.model_id}_versions",
-        response_model=VersionsDocument,
-        responses=problems(401),
-    )
-    async def versions() -> Response:
+    @router.get("/versions", response_model=VersionsDocument, responses=problems(401, 404))
+    async def list_versions() -> Response:
         """List the versions that training made of this model, newest first."""
         return await asyncio.to_thread(_listed, "versions", shelf)
 
-    @router.get(
-        "/snapshots",
-        operation_id=f"{spec.model_id}_snapshots",
-        response_model=SnapshotsDocument,
-        responses=problems(401),
-    )
-    async def snapshots() -> Response:
+    @router.get("/snapshots", response_model=SnapshotsDocument, responses=problems(401, 404))
+    async def list_snapshots() -> Response:
         """List the models of past dates, each of which has seen nothing after its cutoff."""
         return await asyncio.to_thread(_listed, "snapshots", shelf)
 
     @router.get(
         "/versions/{name}",
-        operation_id=f"{spec.model_id}_version",
         response_model=VersionDetailDocument,
         responses=problems(401, 404, 409, 422),
     )
-    async def version(name: VersionName) -> Response:
+    async def get_version(name: VersionName) -> Response:
         """Show a version or snapshot whole, after each of its files was compared with its checksum.
 
         Where a file is not what was written, the answer is a 409 that names it.

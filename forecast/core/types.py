@@ -171,7 +171,8 @@ class ForecastTask:
         num_samples: paths that a sampling model draws; None for its default.
         options: the model's own options, a hashable instance of its spec's `options`; None
             for the defaults, which the base puts in before a family sees the task.
-        intervals: `native` switches calibration off in the families that calibrate.
+        intervals: `conformal` calibrates quantiles in every family, `native` in none; None does
+            what is usual in the family.
     """
 
     horizon: int
@@ -180,7 +181,7 @@ class ForecastTask:
     num_samples: int | None = None
     seed: int = 0
     options: Any = None
-    intervals: Intervals = "conformal"
+    intervals: Intervals | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

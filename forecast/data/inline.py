@@ -85,9 +85,10 @@ STRICT_FIELD: Any = Field(
     " after it, or may have; true unless false is sent.",
 )
 INTERVALS_FIELD: Any = Field(
-    "conformal",
+    None,
     description="How quantiles are made: `conformal` calibrates them on the errors of earlier"
-    " forecasts, in the families that can; `native` answers those of the model itself.",
+    " forecasts; `native` answers those of the model itself. The default is `native` for published"
+    " checkpoints that have quantiles, and `conformal` otherwise.",
 )
 
 _SERIES: dict[str, Any] = {
@@ -179,7 +180,7 @@ class Parameters(WireModel):
     num_samples: int | None = Field(
         None, ge=1, le=10_000, description="Paths that a sampling model draws."
     )
-    intervals: Intervals = INTERVALS_FIELD
+    intervals: Intervals | None = INTERVALS_FIELD
     seed: int = Field(
         0, ge=0, lt=2**32, description="The same series and seed give the same forecast."
     )

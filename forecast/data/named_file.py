@@ -81,7 +81,7 @@ class NamedFileParameters(WireModel):
     as_of: Moment = AS_OF_FIELD
     version: VersionName = VERSION_FIELD
     strict: bool | None = STRICT_FIELD
-    intervals: Intervals = INTERVALS_FIELD
+    intervals: Intervals | None = INTERVALS_FIELD
     seed: int = Field(0, ge=0, lt=2**32)
     timeout_s: float | None = Field(None, gt=0, description="Give up after so many seconds.")
     model_options: dict[str, Any] = Field({}, description="The model's own options.")

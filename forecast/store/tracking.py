@@ -112,7 +112,8 @@ def _import_mlflow() -> type[Exception]:
             "mlflow: sources need mlflow-skinny, which is not installed;"
             " install it with: pip install 'forecast-gateway[mlflow]'"
         ) from error
-    return MlflowException
+    failure: type[Exception] = MlflowException
+    return failure
 
 
 def _explained(error: Any, source: str) -> ForecastError:

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from forecast.api.training_examples import DATASETS
+from forecast.api.examples import DATASETS
 from tests.api.test_training_routes import gateway
 from tests.training.requests.request_helpers import CSV, FORM, TABLE, form
 

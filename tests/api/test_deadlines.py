@@ -32,6 +32,7 @@ from tests.api.serving import AUTH, KEY, OPTIONS, client_of, failing, json_answe
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
 PATIENCE_S = 20.0
+LATE_S = 1.0  # enough to read a request, and never to answer it behind a closed gate
 TOY = "/forecast/v1/toy"
 INFERENCE = f"{TOY}/inference"
 
@@ -89,7 +90,7 @@ def test_a_load_keeps_nobody_longer_than_he_waits_and_goes_on(tmp_path, shape):
     with toy(tmp_path) as client:
         ToyModel.loading.clear()
         assert client.post(f"{TOY}/initialization", json={"wait": False}).status_code == 202
-        late = sent(client, shape, 0.2)
+        late = sent(client, shape, LATE_S)
         assert not ToyModel.loading.is_set()
         assert (late.status_code, late.json()["code"]) == (504, "deadline_passed"), late.text
         assert "toy was still being loaded" in late.json()["detail"]
@@ -102,7 +103,7 @@ def test_a_long_forecast_keeps_nobody_longer_than_he_waits(tmp_path):
     with toy(tmp_path) as client:
         client.post(f"{TOY}/initialization", json={})
         ToyModel.predicting.clear()
-        late = client.post(INFERENCE, json=native(0.2))
+        late = client.post(INFERENCE, json=native(LATE_S))
         ToyModel.predicting.set()
         assert (late.status_code, "being computed" in late.json()["detail"]) == (504, True)
 
@@ -111,7 +112,7 @@ def test_a_url_that_does_not_answer_keeps_nobody_longer_than_he_waits(tmp_path):
     with toy(tmp_path) as client, socket.create_server(("127.0.0.1", 0)) as silent:
         client.post(f"{TOY}/initialization", json={})
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/sales.csv"
-        parameters = {"horizon_len": 2, "timeout_s": 0.2}
+        parameters = {"horizon_len": 2, "timeout_s": LATE_S}
         body = examples.NAMED_FILE | {"data_source_url_or_path": url, "parameters": parameters}
         late = client.post(INFERENCE, json=body)
         assert (late.status_code, "were being read" in late.json()["detail"]) == (504, True)

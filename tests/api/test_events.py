@@ -135,7 +135,7 @@ def test_a_silent_stream_has_a_heartbeat():
         lines = response.iter_lines()
         assert [next(lines) for _ in range(4)] == [": heartbeat", "", ": heartbeat", ""]
         served.scripts[0].give(event(1))
-        assert "id: 1" in [next(lines) for _ in range(40)]
+        assert "id: 1" in lines  # after more heartbeats
 
 
 def test_a_caller_who_goes_leaves_nothing_open():

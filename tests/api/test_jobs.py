@@ -14,6 +14,7 @@ import pytest
 
 from forecast.api.app import create_app
 from forecast.api.options import ApiOptions
+from forecast.api.schemas import JobEventDocument
 from forecast.core.types import Series
 from forecast.jobs import worker_rows
 from forecast.jobs.context import LOG
@@ -59,8 +60,12 @@ class Bench:
 
 
 def parsed(frame: str) -> tuple[str, int, dict]:
+    """Take an event apart; it is as the OpenAPI document says."""
     fields = dict(line.split(": ", 1) for line in frame.splitlines())
-    return fields["event"], int(fields["id"]), orjson.loads(fields["data"])
+    event = {**fields, "id": int(fields["id"]), "data": orjson.loads(fields["data"])}
+    told = JobEventDocument.model_validate(event).model_dump(mode="json")
+    assert set(event["data"]) == set(told["data"])
+    return event["event"], event["id"], event["data"]
 
 
 def begin(connection, job_id: str) -> bool:

@@ -108,3 +108,6 @@ def test_a_model_may_add_routes_of_its_own():
     with client_of({"toy": host}) as client:
         assert client.get("/forecast/v1/toy/more").text == "Toy"
         assert client.get("/forecast/v1/toy/status").json()["model_status"] == "ready"
+        paths = client.get("/openapi.json").json()["paths"]
+    assert {"/forecast/v1/toy/more", "/forecast/v1/{model_id}/status"} <= set(paths)
+    assert "/forecast/v1/{model_id}/more" not in paths

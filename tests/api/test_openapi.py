@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from forecast.api import examples, training_examples
+from forecast.api import examples
 from forecast.api.alias_requests import read_alias
 from forecast.api.alias_routes import Versions
 from forecast.api.app import create_app
@@ -15,6 +15,24 @@ from forecast.store.config import StoreConfig
 from forecast.store.versions import ModelStore
 from tests.api.serving import ScriptedHost, replying, status_answer
 from tests.api.training_parts import training_in
+
+VERBS = {
+    "backtest",
+    "cancel",
+    "change",
+    "check",
+    "delete",
+    "follow",
+    "forecast",
+    "get",
+    "list",
+    "load",
+    "put",
+    "remove",
+    "retry",
+    "train",
+    "unload",
+}
 
 
 def host_of(spec) -> ScriptedHost:
@@ -63,10 +81,25 @@ def test_operation_ids_are_unique_and_every_operation_says_what_it_does(operatio
     assert all(operation["tags"] for operation in operations.values())
 
 
-@pytest.mark.parametrize("model_id", MODEL_REGISTRY)
-def test_every_model_has_every_route(operations, model_id):
-    prefix = f"/forecast/v1/{model_id}"
-    assert {key for key in operations if f"{key[1]}/".startswith(f"{prefix}/")} == {
+def test_an_operation_is_named_by_a_verb(operations):
+    for operation in operations.values():
+        verb, *_ = operation["summary"].lower().split()
+        assert verb in VERBS
+        assert operation["operationId"] == operation["summary"].lower().replace(" ", "_")
+
+
+def test_tags_come_in_the_order_of_tasks(document, operations):
+    tags = [tag["name"] for tag in document["tags"]]
+    assert tags[:4] == ["forecast", "datasets", "training", "jobs"]
+    assert {name for operation in operations.values() for name in operation["tags"]} == set(tags)
+    assert all(len(operation["tags"]) == 1 for operation in operations.values())
+
+
+def test_every_model_has_every_route_and_each_is_described_once(operations):
+    prefix = "/forecast/v1/{model_id}"
+    shared = {key: operation for key, operation in operations.items() if "{model_id}" in key[1]}
+    short = shared.pop(("post", "/train/{model_id}"))
+    assert set(shared) == {
         ("get", prefix),
         ("get", f"{prefix}/status"),
         ("post", f"{prefix}/initialization"),
@@ -83,6 +116,32 @@ def test_every_model_has_every_route(operations, model_id):
         ("delete", f"{prefix}/aliases/{{alias}}"),
         ("get", f"{prefix}/aliases/{{alias}}/history"),
     }
+    assert all(models_of(operation) == list(MODEL_REGISTRY) for operation in shared.values())
+    learning = [
+        model_id
+        for model_id, spec in MODEL_REGISTRY.items()
+        if spec.capabilities.trainable or spec.capabilities.fine_tunable
+    ]
+    assert models_of(short) == learning
+
+
+def models_of(operation) -> list[str]:
+    (parameter,) = (one for one in operation["parameters"] if one["name"] == "model_id")
+    assert (parameter["in"], parameter["required"]) == ("path", True)
+    return parameter["schema"]["enum"]
+
+
+def test_the_document_stays_small_however_many_models_there_are(document, operations):
+    assert len(operations) < 60
+    assert len(json.dumps(document, separators=(",", ":"))) < 300_000
+
+
+def test_the_events_of_a_job_have_a_schema(document, operations):
+    stream = operations["get", "/forecast/v1/jobs/{job_id}/events"]["responses"]["200"]["content"]
+    events = stream["text/event-stream"]["schema"]["contentSchema"]["items"]
+    assert events["$ref"].endswith("/JobEventDocument")
+    kinds = document["components"]["schemas"]["JobEventDocument"]["discriminator"]["mapping"]
+    assert set(kinds) == {"progress", "log", "state", "done"}
 
 
 def test_what_is_not_public_names_both_ways_to_send_a_key(document, operations):
@@ -107,20 +166,13 @@ def test_every_body_has_an_example(operations):
         for (_, path), operation in operations.items()
         if "requestBody" in operation
     }
-    learning = [
-        spec
-        for spec in MODEL_REGISTRY.values()
-        if spec.capabilities.trainable or spec.capabilities.fine_tunable
-    ]
-    across = ["/forecast/v1/forecast", "/forecast/v1/datasets/{name}"]
-    assert len(bodies) == 5 * len(MODEL_REGISTRY) + len(learning) + len(across)
+    assert len(bodies) == 8
     assert all(body["application/json"]["examples"] for body in bodies.values())
-    shown = bodies["/forecast/v1/lstm/training"]["application/json"]["examples"]
-    assert set(shown) == set(training_examples.TRAININGS)
-    for model_id in MODEL_REGISTRY:
-        body = bodies[f"/forecast/v1/{model_id}/inference"]
-        assert set(body["application/json"]["examples"]) == set(examples.BODIES)
-        assert "multipart/form-data" in body
+    shown = bodies["/forecast/v1/{model_id}/training"]["application/json"]["examples"]
+    assert set(shown) == set(examples.TRAININGS)
+    inference = bodies["/forecast/v1/{model_id}/inference"]
+    assert set(inference["application/json"]["examples"]) == set(examples.FORECASTS)
+    assert "multipart/form-data" in inference
 
 
 def test_the_example_of_each_change_of_an_alias_is_valid():
@@ -132,19 +184,35 @@ def test_the_example_of_each_change_of_an_alias_is_valid():
 def test_a_model_shows_its_own_options(document, model_id):
     schemas = document["components"]["schemas"]
     spec = MODEL_REGISTRY[model_id]
-    options = schemas[f"{model_id}_Parameters"]["properties"]["model_options"]
-    assert options["$ref"].endswith(f"/{spec.options.__name__}")
-    config = schemas[f"{model_id}_InitializationRequest"]["properties"]["options"]
-    assert config["$ref"].endswith(f"/{spec.config.__name__}")
-    for shape in ("InlineTraining", "TableTraining", "DatasetBacktest", "TrainingFields"):
-        sent = schemas[f"{model_id}_{shape}"]["properties"]["config"]
-        assert sent["$ref"].endswith(f"/{spec.config.__name__}")
-    for shape in ("ForecastRequest", "TableRequest", "UploadForm"):
-        parameters = schemas[f"{model_id}_{shape}"]["properties"]["parameters"]
-        assert parameters["$ref"].endswith(f"/{model_id}_Parameters")
+    own = document["x-models"][model_id]
+    for reference, shape, name in (
+        (own["options"], spec.options, "AnyModelOptions"),
+        (own["config"], spec.config, "AnyModelConfig"),
+    ):
+        assert reference in schemas[name]["anyOf"]
+        described = schemas[reference["$ref"].rpartition("/")[2]]
+        assert set(described["properties"]) == set(shape.model_json_schema()["properties"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "field", "name"),
+    [
+        ("Parameters", "model_options", "AnyModelOptions"),
+        ("NamedFileParameters", "model_options", "AnyModelOptions"),
+        ("InitializationRequest", "options", "AnyModelConfig"),
+        ("InlineTraining", "config", "AnyModelConfig"),
+        ("DatasetBacktest", "config", "AnyModelConfig"),
+        ("TrainingFields", "config", "AnyModelConfig"),
+        ("BacktestFields", "config", "AnyModelConfig"),
+    ],
+)
+def test_a_body_takes_the_options_of_any_model(document, shape, field, name):
+    described = document["components"]["schemas"][shape]["properties"][field]
+    assert described["$ref"].endswith(f"/{name}")
+    assert described["description"]
 
 
 def test_the_route_across_models_names_ids_and_aliases(document):
-    schema = document["components"]["schemas"]["any_ForecastRequest"]
+    schema = document["components"]["schemas"]["RoutedForecastRequest"]
     assert schema["properties"]["model"]["enum"] == [*MODEL_REGISTRY, "default"]
     assert set(schema["required"]) == {"inputs", "model"}

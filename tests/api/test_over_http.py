@@ -38,9 +38,9 @@ def native(**changes):
     return examples.NATIVE | changes
 
 
-@pytest.mark.parametrize("name", examples.BODIES)
+@pytest.mark.parametrize("name", examples.FORECASTS)
 def test_every_example_of_the_document_is_answered(client, name):
-    response = client.post(INFERENCE, json=examples.BODIES[name]["value"])
+    response = client.post(INFERENCE, json=examples.FORECASTS[name]["value"])
     assert response.status_code == 200, response.text
 
 

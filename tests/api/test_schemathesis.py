@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, assume, given, seed, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -58,22 +58,22 @@ OPERATIONS = [
     ("GET", "/models"),
     ("GET", "/forecast/v1/models"),
     ("POST", "/forecast/v1/forecast"),
-    ("GET", "/forecast/v1/statistical"),
-    ("GET", "/forecast/v1/statistical/status"),
-    ("POST", "/forecast/v1/statistical/inference"),
-    ("POST", "/forecast/v1/statistical/initialization"),
-    ("POST", "/forecast/v1/statistical/shutdown"),
-    ("POST", "/forecast/v1/statistical/training"),
-    ("POST", "/forecast/v1/statistical/backtest"),
-    ("GET", "/forecast/v1/statistical/versions"),
-    ("GET", "/forecast/v1/statistical/versions/{name}"),
-    ("GET", "/forecast/v1/statistical/snapshots"),
-    ("GET", "/forecast/v1/statistical/aliases"),
-    ("GET", "/forecast/v1/statistical/aliases/{alias}"),
-    ("PUT", "/forecast/v1/statistical/aliases/{alias}"),
-    ("DELETE", "/forecast/v1/statistical/aliases/{alias}"),
-    ("GET", "/forecast/v1/statistical/aliases/{alias}/history"),
-    ("POST", "/train/statistical"),
+    ("GET", "/forecast/v1/{model_id}"),
+    ("GET", "/forecast/v1/{model_id}/status"),
+    ("POST", "/forecast/v1/{model_id}/inference"),
+    ("POST", "/forecast/v1/{model_id}/initialization"),
+    ("POST", "/forecast/v1/{model_id}/shutdown"),
+    ("POST", "/forecast/v1/{model_id}/training"),
+    ("POST", "/forecast/v1/{model_id}/backtest"),
+    ("GET", "/forecast/v1/{model_id}/versions"),
+    ("GET", "/forecast/v1/{model_id}/versions/{name}"),
+    ("GET", "/forecast/v1/{model_id}/snapshots"),
+    ("GET", "/forecast/v1/{model_id}/aliases"),
+    ("GET", "/forecast/v1/{model_id}/aliases/{alias}"),
+    ("PUT", "/forecast/v1/{model_id}/aliases/{alias}"),
+    ("DELETE", "/forecast/v1/{model_id}/aliases/{alias}"),
+    ("GET", "/forecast/v1/{model_id}/aliases/{alias}/history"),
+    ("POST", "/train/{model_id}"),
     ("GET", "/forecast/v1/datasets"),
     ("GET", "/forecast/v1/datasets/{name}"),
     ("PUT", "/forecast/v1/datasets/{name}"),
@@ -86,6 +86,7 @@ OPERATIONS = [
     ("POST", "/forecast/v1/jobs/{job_id}/cancel"),
     ("POST", "/forecast/v1/jobs/{job_id}/retry"),
 ]
+FRAMING = {"content-length", "transfer-encoding"}  # wrong ones never get as far as a route
 WITH_BODY = examples(100)  # requests of each mode
 WITH_PARAMETERS = examples(20)
 WITHOUT = examples(2)  # a route without either has but one request to make
@@ -153,6 +154,7 @@ def test_the_gateway_keeps_to_its_document(document, method, path, mode):
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def keeps_to_it(case):
+        assume(not FRAMING & {name.lower() for name in case.headers or ()})
         case.call_and_validate(headers=AUTH, checks=CHECKS, timeout=60)
 
     keeps_to_it()

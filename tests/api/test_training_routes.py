@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from forecast.api.app import create_app
+from forecast.api.examples import BACKTESTS, SHORT_TRAININGS, TRAININGS
 from forecast.api.options import ApiOptions
-from forecast.api.training_examples import BACKTESTS, SHORT_TRAININGS, TRAININGS
 from forecast.jobs.plans import BacktestPlan, TrainingPlan, read_plan, read_plan_series
 from forecast.models import MODEL_REGISTRY
 from forecast.training.requests.defaults import DefaultDataset

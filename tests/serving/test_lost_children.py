@@ -20,6 +20,7 @@ from forecast.serving.hosts import Answer, Call, Operation
 from tests.serving.test_children import BODY, eventually, is_running, options
 
 SPEC = replace(MODEL_REGISTRY["statistical"], max_replicas=2)
+LATE_S = 1.0  # enough for a call to reach its host, and never answered in time
 STANDIN = Path(__file__).with_name("standin_host.py")
 
 
@@ -128,9 +129,9 @@ def test_a_stopped_host_keeps_no_caller_and_answers_once_it_goes_on(tmp_path):
             (pid,) = pids_of(host)
             os.kill(pid, signal.SIGSTOP)
             with pytest.raises(DeadlinePassed, match="gave no answer"):
-                await infer(host, within_s=0.2)
+                await infer(host, within_s=LATE_S)
             with pytest.raises(DeadlinePassed, match="started or loaded"):
-                await infer(host, within_s=0.2)
+                await infer(host, within_s=LATE_S)
             os.kill(pid, signal.SIGCONT)
             assert (await infer(host)).status == 200
             assert pids_of(host) == [pid]
@@ -277,7 +278,7 @@ def test_a_machine_elsewhere_that_says_nothing_keeps_no_caller():
         host = RemoteHost(SPEC, f"http://127.0.0.1:{port}", api_key="key")
         await host.start()
         with pytest.raises(DeadlinePassed, match="gave no answer"):
-            await host.call(Call(Operation.INFERENCE, BODY, until=time.monotonic() + 0.1))
+            await host.call(Call(Operation.INFERENCE, BODY, until=time.monotonic() + LATE_S))
         silence.set()
         await host.close()
         server.close()

@@ -160,7 +160,7 @@ class FixedWindowModel(DistributedMixin, LoraMixin):
         """Name the levels to ask of a network that answers any."""
         if not self._has_quantiles() or not task.quantile_levels:
             return ()
-        calibration = self.calibration_ if task.intervals == "conformal" else None
+        calibration = self.calibration_ if task.intervals != "native" else None
         return calibration.levels if calibration else task.quantile_levels
 
     @torch.inference_mode()

@@ -21,6 +21,7 @@ from forecast.models.base.checks import (
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend, TrainingMode
 from forecast.models.base.metrics import MetricsMixin
 from forecast.models.base.missing import invented, trailing_gap
+from forecast.models.base.past_errors import calibrated_on_the_past
 from forecast.models.base.quantiles import at_levels
 from forecast.models.base.training import (
     OnProgress,
@@ -139,6 +140,11 @@ class BaseTimeSeriesModel(MetricsMixin):
         return min(longest, self.config.context_length or longest)
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether quantiles are calibrated, rather than what the network itself says."""
+        return self.capabilities.quantiles != "native"
+
+    @property
     def training_backend(self) -> TrainingBackend:
         """Whose training the family uses."""
         return self.spec.training_backend
@@ -184,7 +190,7 @@ class BaseTimeSeriesModel(MetricsMixin):
         """
         steps = min(series.length, self._steps(task))
         horizon = task.horizon
-        if not series.future_covariates:
+        if not series.future_covariates and not self._looks_back(task):
             horizon = min(self.shared_horizon(horizon), self.capabilities.max_horizon)
         return BatchKey(
             task=replace(task, horizon=horizon),
@@ -235,12 +241,26 @@ class BaseTimeSeriesModel(MetricsMixin):
         self, batch: Sequence[Series], task: ForecastTask, gap: int
     ) -> list[Forecast]:
         if gap == 0:
-            return self._predict(batch, task)
+            return self._predict_with_intervals(batch, task)
         longer = replace(task, horizon=task.horizon + gap)
         cut = [series.until(series.length - gap, longer.horizon) for series in batch]
         for series in cut:
             self.check(series, longer)
-        return [forecast.after(gap) for forecast in self._predict(cut, longer)]
+        return [forecast.after(gap) for forecast in self._predict_with_intervals(cut, longer)]
+
+    def _predict_with_intervals(
+        self, batch: Sequence[Series], task: ForecastTask
+    ) -> list[Forecast]:
+        if not self._looks_back(task):
+            return self._predict(batch, task)
+        return calibrated_on_the_past(
+            batch, task, self._predict, least=self.capabilities.min_context
+        )
+
+    def _looks_back(self, task: ForecastTask) -> bool:
+        """Whether the past of a series is forecast too, to calibrate quantiles on the errors."""
+        asked = task.intervals == "conformal" and bool(task.quantile_levels)
+        return asked and not self.is_calibrated
 
     def _gap(self, series: Series, task: ForecastTask) -> int:
         """Count the missing steps at the end, as far as the longest horizon reaches over them."""

@@ -1,7 +1,7 @@
 """Quantiles of a point forecast from the errors of forecasts of the series' own past."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -78,6 +78,37 @@ def with_past_errors(
         quantiles = mean[:, None].astype(float) + offsets
         forecasts.append(Forecast(mean, quantiles, tuple(levels), warnings))
     return forecasts
+
+
+def calibrated_on_the_past(
+    batch: Sequence[Series],
+    task: ForecastTask,
+    predict: Callable[[Sequence[Series], ForecastTask], list[Forecast]],
+    *,
+    origins: int = ORIGINS,
+    block: int | None = None,
+    least: int = 1,
+) -> list[Forecast]:
+    """Forecast series by any model, with quantiles as `with_past_errors` makes them.
+
+    The warnings of the model's own forecasts are kept.
+    """
+    made: dict[int, Forecast] = {}
+
+    def points(asked: Sequence[Series], horizon: int) -> list[FloatArray]:
+        forecasts = predict(asked, replace(task, horizon=horizon, quantile_levels=()))
+        made.update((id(one), answer) for one, answer in zip(asked, forecasts, strict=True))
+        return [forecast.mean for forecast in forecasts]
+
+    answers = with_past_errors(batch, task, points, origins=origins, block=block, least=least)
+    return [
+        replace(
+            answer,
+            warnings=made[id(series)].warnings + answer.warnings,
+            intervals="conformal",
+        )
+        for series, answer in zip(batch, answers, strict=True)
+    ]
 
 
 def _reach(series: Series, block: int, horizon: int) -> int:

@@ -78,6 +78,10 @@ class TorchModel(BaseTimeSeriesModel):
 
     # What a family or a mixin may refine
 
+    @property
+    def is_calibrated(self) -> bool:
+        return self.calibration_ is not None or super().is_calibrated
+
     def _calibrate(self, validation: Windows) -> ConformalCalibration | None:  # noqa: ARG002
         """Measure the trained network on the validation windows; None where it is not done.
 

@@ -14,7 +14,7 @@ from forecast.models.base.scaling import Scaling
 from forecast.models.base.torch_training import Batch
 from forecast.models.spec import Capabilities
 
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar a load
+transformers_logging.disable_progress_bar()  # a bar a load
 
 Array32 = npt.NDArray[np.float32]
 LONGEST_UNROLL = 16

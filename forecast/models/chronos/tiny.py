@@ -113,7 +113,7 @@ def _t5_config(**fields: Any) -> T5Config:
 
 def _write(module_class: Any, config: Any, path: Path, seed: int) -> None:
     """Draw the weights, whatever the process has drawn before, and write the folder."""
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     with LOAD_LOCK, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module_class(config).save_pretrained(path)

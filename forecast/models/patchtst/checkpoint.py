@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from forecast.core.errors import BadData
 from forecast.models.base.torch_device import LOAD_LOCK
 
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar a load
+transformers_logging.disable_progress_bar()  # a bar a load
 
 _ARCHITECTURE = "PatchTSTForPrediction"
 _DISTRIBUTIONS = ("student_t", "normal")

@@ -47,9 +47,10 @@ class PatchTSTModel(FixedWindowModel):
     def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
         if self.config.training_mode is not TrainingMode.FROM_SCRATCH:
             network: nn.Module = self.network
-            return network
-        with LOAD_LOCK:
-            return drawn_as_authors_do(PatchTSTForPrediction(architecture_of(self.config)))
+        else:
+            with LOAD_LOCK:
+                network = drawn_as_authors_do(PatchTSTForPrediction(architecture_of(self.config)))
+        return network
 
     def _run(
         self,

@@ -13,7 +13,7 @@ from forecast.models.base.checks import constant_covariates, left_out
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.kept_fits import Document, KeptFits
 from forecast.models.base.missing import interpolate
-from forecast.models.base.past_errors import with_past_errors
+from forecast.models.base.past_errors import calibrated_on_the_past
 from forecast.models.base.process_pool import ProcessPool
 from forecast.models.prophet import fitting
 from forecast.models.prophet.fitting import Job
@@ -62,8 +62,11 @@ class ProphetModel(KeptFits):
         self._pool.close()
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        if task.intervals == "conformal" and task.quantile_levels:
-            return self._calibrated(batch, task)
+        if task.intervals != "native" and task.quantile_levels:
+            block, least = max(task.horizon, _BLOCK), self.capabilities.min_context
+            return calibrated_on_the_past(
+                batch, task, self._predict, origins=ORIGINS, block=block, least=least
+            )
         fits = self._pool.map(fitting.fit, [self._job(series, task) for series in batch])
         return [
             Forecast(
@@ -74,32 +77,6 @@ class ProphetModel(KeptFits):
                 intervals="native",
             )
             for series, fit in zip(batch, fits, strict=True)
-        ]
-
-    def _calibrated(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        """Fit each series and its past at earlier origins; quantiles come from the errors."""
-        warnings: dict[int, tuple[str, ...]] = {}
-
-        def points(asked: Sequence[Series], horizon: int) -> list[FloatArray]:
-            point = replace(task, horizon=horizon, quantile_levels=())
-            fits = self._pool.map(fitting.fit, [self._job(series, point) for series in asked])
-            warnings.update((id(one), fit.warnings) for one, fit in zip(asked, fits, strict=True))
-            return [fit.mean[None] for fit in fits]
-
-        least = self.capabilities.min_context
-        block = max(task.horizon, _BLOCK)
-        forecasts = with_past_errors(batch, task, points, origins=ORIGINS, block=block, least=least)
-        return [
-            replace(
-                one,
-                warnings=(
-                    *warnings[id(series)],
-                    *left_out(constant_covariates(series)),
-                    *one.warnings,
-                ),
-                intervals="conformal",
-            )
-            for series, one in zip(batch, forecasts, strict=True)
         ]
 
     def _fit_some(self, series: Sequence[Series], task: ForecastTask) -> dict[str, Document]:

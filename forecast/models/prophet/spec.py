@@ -118,6 +118,7 @@ SPEC = ModelSpec(
         trainable=True,
         future_covariates=True,
         missing_values=True,
+        quantiles="calibrated",
         shift_equivariant=False,  # it divides by the largest absolute value
         min_context=2,
         max_context=20_000,

@@ -70,7 +70,7 @@ class StatisticalModel(KeptFits):
                 quantiles=fit.quantiles[None],  # [1, Q, H]
                 quantile_levels=task.quantile_levels,
                 warnings=warnings + fit.warnings,
-                intervals=task.intervals,
+                intervals=task.intervals or "conformal",
                 methods=fit.methods,
             )
             for fit, (_, warnings) in zip(fits, jobs, strict=True)

@@ -61,7 +61,9 @@ SPEC = ModelSpec(
     default_port=8004,
     model="forecast.models.statistical.model:StatisticalModel",
     weights=None,
-    capabilities=Capabilities(trainable=True, future_covariates=True, max_context=10_000),
+    capabilities=Capabilities(
+        trainable=True, future_covariates=True, quantiles="calibrated", max_context=10_000
+    ),
     license=License(
         "Apache-2.0", True, "https://github.com/Nixtla/statsforecast/blob/main/LICENSE"
     ),

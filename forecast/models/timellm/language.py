@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from forecast.core.errors import BadData
 from forecast.models.base.torch_device import LOAD_LOCK
 
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar a load
+transformers_logging.disable_progress_bar()  # a bar a load
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 _CONFIGS = ("config.json", "tokenizer_config.json")
@@ -108,7 +108,7 @@ def _refuse_what_cannot_be_read(folder: Path) -> None:
 def _fewer_messages() -> Iterator[None]:
     """Keep the report of layers that are left out, on purpose, off the log."""
     before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:

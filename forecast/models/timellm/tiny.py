@@ -44,6 +44,4 @@ def _learned_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     pairs.train_from_iterator(_TEXT, trainer)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=pairs, eos_token=_END, bos_token=_END
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=pairs, eos_token=_END, bos_token=_END)

@@ -26,7 +26,7 @@ with _logging_untouched():
         TinyTimeMixerForPrediction,
     )
 
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar a load
+transformers_logging.disable_progress_bar()  # a bar a load
 
 __all__ = [
     "TinyTimeMixerConfig",

@@ -32,6 +32,19 @@ def series_of() -> Callable[..., Series]:
     return make
 
 
+@pytest.fixture
+def endless_optimiser(tmp_path, monkeypatch) -> None:
+    """Put a program that never ends in the place of Stan's."""
+    from cmdstanpy import CmdStanModel
+    from prophet.models import CmdStanPyBackend
+
+    program = tmp_path / "prophet_model.bin"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    endless = CmdStanModel(exe_file=str(program))
+    monkeypatch.setattr(CmdStanPyBackend, "load_model", lambda _: endless)
+
+
 @pytest.fixture(scope="session")
 def model() -> Iterator[ProphetModel]:
     """One for all tests, so that its workers start once."""

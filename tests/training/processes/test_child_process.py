@@ -146,7 +146,7 @@ while True:
 
 def test_one_that_does_not_listen_is_asked_then_terminated_then_killed(tmp_path):
     job = job_at(tmp_path)
-    given = options(python_program(tmp_path, STUBBORN), cancel_s=0.3)
+    given = options(python_program(tmp_path, STUBBORN), cancel_s=1.5)
     with pytest.raises(Stopped):
         run(tmp_path, job, given, lambda _: job.stop.set())
     assert (tmp_path / "asked").exists()
