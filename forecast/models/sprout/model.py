@@ -18,11 +18,12 @@ from forecast.models.sprout import few
 from forecast.models.sprout.context import CONTEXT, LOOK_BACK, PATCH, Integers
 from forecast.models.sprout.exact import moved_to_exact
 from forecast.models.sprout.features import features
-from forecast.models.sprout.forward import LEVELS, NAMES, Weights, forward
+from forecast.models.sprout.forward import NAMES, Weights, forward
 from forecast.models.sprout.prepared import prepare
 from forecast.models.sprout.rolling import rolled
 from forecast.models.sprout.scaling import standardise
 from forecast.models.sprout.spec import SPEC, SproutOptions
+from forecast.models.sprout.tails import LEVELS, with_tails
 
 WEIGHTS_FILE = "sprout.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
@@ -128,7 +129,9 @@ class _Pass:
         values = np.concatenate([known.values, known.values[twice]])
         seasons = np.concatenate([self.told, self.found[twice]])
         inputs = features(values, seasons, horizon).last(patches)
-        answers = moved_to_exact(forward(self.weights, inputs).astype(float), values, seasons)
+        deciles = forward(self.weights, inputs).astype(float)
+        quantiles = with_tails(deciles, self.weights["stretch"])
+        answers = moved_to_exact(quantiles, values, seasons)
         mean, other = answers[: len(contexts)], answers[len(contexts) :]
         mean[twice] = (mean[twice] + other) / 2
         return mean * known.scale[:, None, None] + known.centre[:, None, None]

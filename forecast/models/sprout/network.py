@@ -7,7 +7,14 @@ from torch.nn import functional
 from forecast.models.sprout.context import CONTEXT, PATCH
 from forecast.models.sprout.experts import EXPERTS, TREND_EXPERTS
 from forecast.models.sprout.features import CHANNELS, SCALARS
-from forecast.models.sprout.forward import BLOCKS, EPSILON, FUTURE_PATCHES, HEADS, LEVELS
+from forecast.models.sprout.forward import (
+    BLOCKS,
+    COVERAGES,
+    EPSILON,
+    FUTURE_PATCHES,
+    HEADS,
+    LEVELS,
+)
 
 HISTORY_PATCHES = CONTEXT // PATCH
 _WIDEN = 4  # times the width, within a feed-forward layer
@@ -54,7 +61,7 @@ class SproutNetwork(nn.Module):
         self.bias = nn.Parameter(_first_bias())
         self.trust = nn.Parameter(torch.full((EXPERTS,), _FIRST_TRUST))
         self.stretch: Tensor
-        self.register_buffer("stretch", torch.ones(1))  # of intervals, set when they are calibrated
+        self.register_buffer("stretch", torch.ones(len(COVERAGES)))  # set when it is calibrated
 
     def forward(
         self,
@@ -80,7 +87,7 @@ class SproutNetwork(nn.Module):
         said = (ends @ self.head + self.bias).view(len(steps), -1, EXPERTS + len(LEVELS))
         trusted = functional.pad(skills * self.trust, (0, len(LEVELS)))
         said = said.transpose(1, 2) + trusted[..., None]
-        return quantiles(said, experts, spread[:, None], self.stretch)
+        return quantiles(said, experts, spread[:, None], self.stretch[0])
 
 
 def visible_patches(empty: Tensor, history: int) -> Tensor:

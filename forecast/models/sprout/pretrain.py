@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from forecast.models.sprout.forward import LEVELS
+from forecast.models.sprout.forward import COVERAGES, LEVELS
 from forecast.models.sprout.network import SproutNetwork
 from forecast.models.sprout.optimizing import Optimizers
 from forecast.models.sprout.producing import (
@@ -152,9 +152,9 @@ def loss(network: SproutNetwork, part: list[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def stretch(network: SproutNetwork, kept_back: Batch) -> Tensor:
-    """Find by what [1] to stretch the outer intervals so that they hold what they promise.
+    """Find by what to stretch the outer interval for it to hold each of the coverages [5].
 
-    A loss that is clipped softly makes them too narrow: it hardly counts the worst windows.
+    The loss, clipped softly, makes it too narrow: it hardly counts the worst windows.
     """
     shares, counted = [], []
     for *inputs, targets, weights in kept_back:
@@ -165,8 +165,8 @@ def stretch(network: SproutNetwork, kept_back: Batch) -> Tensor:
         counted.append(weights[weights > 0])
     ordered, order = torch.cat(shares).sort()
     counts = torch.cat(counted)[order].cumsum(dim=0)
-    promised = (LEVELS[-1] - LEVELS[0]) * counts[-1:]
-    return ordered[torch.searchsorted(counts, promised)] * network.stretch
+    promised = torch.tensor(COVERAGES, device=counts.device) * counts[-1]
+    return ordered[torch.searchsorted(counts, promised)] * network.stretch[0]
 
 
 def tensors(rows: Rows, device: str) -> Batch:
