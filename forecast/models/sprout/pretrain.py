@@ -11,6 +11,8 @@ trained on the same windows. No real series has a part in it.
 import argparse
 import json
 import queue
+import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -284,6 +286,7 @@ def main() -> None:
     parser.add_argument("--constant", type=float, default=0.4)
     parser.add_argument("--report-every", type=float, default=60)
     given = vars(parser.parse_args())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the processes that simulate
     torch.set_float32_matmul_precision("high")
     pretrain(Plan(**given | {"widths": tuple(given["widths"])}))
 

@@ -1,6 +1,10 @@
 """The generator, the features and a short pretraining, resumed, as the command runs it."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +76,18 @@ def test_a_pretraining_learns_resumes_and_writes_weights_that_serve(tmp_path, mo
     assert 0.77 < (inside * asked).sum() / asked.sum() < 0.83
     (tmp_path / "sprout-16.safetensors").rename(tmp_path / "sprout.safetensors")
     assert SproutModel.load_model(tmp_path).is_fitted is False
+
+
+def test_a_pretraining_that_is_told_to_end_leaves_no_process_behind(tmp_path):
+    command = [sys.executable, "-m", "forecast.models.sprout.pretrain", "--out", str(tmp_path)]
+    with subprocess.Popen([*command, "--widths", "16", "--processes", "2"]) as training:
+        listed = Path(f"/proc/{training.pid}/task/{training.pid}/children")
+        give_up = time.monotonic() + 120
+        while len(children := listed.read_text().split()) < 2:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        training.terminate()
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
 def test_autoregression_follows_its_definition():
