@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from forecast.models.sprout.features import features
 from forecast.models.sprout.forward import forward
@@ -64,6 +65,11 @@ def test_a_pretraining_learns_resumes_and_writes_weights_that_serve(tmp_path, mo
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["windows"] for line in log] == [128 * part for part in range(1, 17)]
     assert log[-1]["validation_16"] < log[0]["validation_16"]
+    weights = load_file(tmp_path / "sprout-16.safetensors")
+    kept_back = training_windows(np.random.default_rng((pretrain.VALIDATION_SEED, 0)), 128)
+    found, asked = forward(weights, kept_back.inputs), kept_back.weights
+    inside = (found[:, 0] <= kept_back.targets) & (kept_back.targets <= found[:, -1])
+    assert 0.77 < (inside * asked).sum() / asked.sum() < 0.83
     (tmp_path / "sprout-16.safetensors").rename(tmp_path / "sprout.safetensors")
     assert SproutModel.load_model(tmp_path).is_fitted is False
 
