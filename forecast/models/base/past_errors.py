@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.calibration import conformal_offsets
@@ -289,12 +288,18 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
     else:
         both = np.concatenate([values, -values])
         offsets = (conformal_offsets(values, levels) + conformal_offsets(both, levels)) / 2
-    wider = np.where(
-        normal == 0, 1.0, special.stdtrit(past.independent, asked) / np.where(normal, normal, 1.0)
-    )
+    wide = _student(past.independent, asked)
+    wider = np.where(normal == 0, 1.0, wide / np.where(normal, normal, 1.0))
     growth = ahead.astype(float) ** power * past.profile[(ahead - 1) % len(past.profile)]
     found: FloatArray = (offsets * wider)[:, None] * growth
     return found
+
+
+def _student(freedom: float, levels: FloatArray) -> FloatArray:
+    from scipy import special  # 30 MB that a host with quantiles of its own does without
+
+    quantiles: FloatArray = special.stdtrit(freedom, levels)
+    return quantiles
 
 
 def _independent(errors: FloatArray, steps: IntArray, times: IntArray) -> float:
