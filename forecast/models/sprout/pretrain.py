@@ -38,7 +38,7 @@ from forecast.models.sprout.producing import (
 from forecast.models.sprout.windows import training_windows
 
 VALIDATION_SEED = 7_777_777
-_VALIDATION_PARTS = 8
+_VALIDATION_PARTS = 4
 _PART_ON_CPU = 64  # windows that are computed together
 _LEAST_UNIT = 0.03  # standard deviations added to the spread that a loss is divided by
 _SOFT_LIMIT = 10.0  # of a window's loss, about which it grows only with the logarithm
@@ -253,7 +253,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--widths", type=int, nargs="+", default=[64])
-    parser.add_argument("--batch", type=int, default=PART // 2)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--processes", type=int, default=max(1, cores() - 1))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
