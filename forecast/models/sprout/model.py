@@ -30,7 +30,6 @@ SHIPPED = Path(__file__).parent / "weights"
 
 _AT_ONCE = 64  # contexts in one call of the network
 _MEDIAN = LEVELS.index(0.5)
-_DAY = np.timedelta64(1, "D")
 
 
 class _Row(NamedTuple):
@@ -150,12 +149,8 @@ def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
     if options.season_lengths is not None:
         first, *rest = sorted(options.season_lengths)
         return first, rest[0] if rest else 1
-    season = series.season_length
-    if season > 1 and series.freq is not None and series.freq.has_time:
-        first, second = series.freq.timestamps(np.datetime64("2000-01-01T00:00:00"), 2)
-        if (second - first) * season == _DAY:
-            return season, 7 * season
-    return season, 1
+    first, second, *_ = *series.seasons, 1, 1
+    return first, second
 
 
 def _told(group: Sequence[_Row], found: Integers) -> Integers:
