@@ -84,8 +84,9 @@ class SproutModel(BaseTimeSeriesModel):
                 group = [rows[number] for number in some]
                 contexts = _stacked(group, length)
                 prepared = prepare(contexts)
-                once = _Pass(self._weights, _told(group, prepared.found), prepared.found)
-                quantiles = rolled(once, prepared.values, gap + horizon)
+                told = _told(group, prepared.found)
+                once = _Pass(self._weights, told, prepared.found)
+                quantiles = rolled(once, prepared.values, gap + horizon, told[:, 0])
                 answers[some] = prepared.undo(quantiles)[:, :, gap:]
         for answer, row in zip(answers, rows, strict=True):
             if few.are_too_few(row.values):
