@@ -214,3 +214,15 @@ def test_seasons_may_be_named(model):
     options = model.spec.options(season_lengths=(11,))
     answer = model.predict([series], ForecastTask(11, options=options))[0]
     np.testing.assert_allclose(answer.mean[0], values[:11], atol=0.1)
+
+
+def test_seasons_that_explain_the_past_badly_count_for_little(model):
+    series = [series_of(noisy_days(500, seed)) for seed in range(10)]
+    truth = 20 + 5 * np.sin(2 * np.pi * np.arange(500, 548) / 24)
+    errors = []
+    for named in ((24,), (7,)):
+        options = model.spec.options(season_lengths=named)
+        answers = model.predict(series, ForecastTask(48, options=options))
+        errors.append(np.abs([answer.mean[0] - truth for answer in answers]).mean())
+    right, wrong = errors
+    assert wrong < 2.2 * right  # a plain average of both: four times
