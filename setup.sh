@@ -7,6 +7,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$ROOT"
 VENV="$ROOT/.venv"
 STAMP="$VENV/.forecast-setup"
+KIND=run # of set-up; --light makes it light
 LIVE_WAIT_S=60
 READY_WAIT_S=120
 STOP_WAIT_S=60
@@ -29,6 +30,8 @@ usage: ./setup.sh VERB [forecast] [options]
   run-venv forecast [api]   set up .venv, start the gateway, print its key and a call to paste
   run-venv forecast ui      the same, and the address of the interactive API page
   run-venv forecast all     both
+  run-venv forecast --light the same, with the models that need no PyTorch: sprout and statistical;
+                            in a minute and 500 MB
   init forecast             set up .venv and start nothing
   env NAME                  set up .venv-NAME as well, for models with an environment of their own
   test [pytest arguments]   set up the same way with the test tools, then check and test;
@@ -40,6 +43,7 @@ usage: ./setup.sh VERB [forecast] [options]
   --help                    this text
 
 options
+  --light                   of init and run-venv: without PyTorch and what needs it
   --torch-index URL|NAME    index that torch comes from, for a build with or without CUDA; the
                             "Get started" page of pytorch.org gives the URL for your machine. A
                             NAME such as cpu or cu126 is looked for under $FORECAST_TORCH_INDEX.
@@ -95,25 +99,30 @@ fingerprint() { # changes when what is to be installed changes, or the folder mo
   { cat pyproject.toml constraints.txt && echo "$ROOT"; } | cksum
 }
 
-is_set_up() { # KIND: run or test; what is enough for the tests is enough to run
-  local kind
+is_set_up() { # KIND: light, run or test; each has all that the ones before it have
+  local kinds kind
+  case "$1" in light) kinds="light run test" ;; run) kinds="run test" ;; *) kinds=test ;; esac
   is_new_enough "$VENV/bin/python" && [ -x "$VENV/bin/forecast-gateway" ] || return 1
   [ -z "$TORCH_INDEX" ] || [ "$(cat "$STAMP-torch" 2>/dev/null)" = "$TORCH_INDEX" ] || return 1
-  for kind in "$1" test; do
+  for kind in $kinds; do
     [ "$(cat "$STAMP-$kind" 2>/dev/null)" = "$(fingerprint)" ] && return
   done
   return 1
 }
 
 set_up() { # KIND
-  local extras=models,mlflow,demo log="$FORECAST_HOME/setup.log"
+  local install="--extras models,mlflow,demo" time="some minutes" log="$FORECAST_HOME/setup.log"
   is_set_up "$1" && return
-  [ "$1" = test ] && extras="test"
+  case "$1" in
+    light) install=--light time="a minute" ;;
+    test) install="--extras test" ;;
+  esac
   mkdir -p "$FORECAST_HOME"
   make_venv
-  rm -f "$STAMP-run" "$STAMP-test"
-  echo "Installing into .venv; the first time takes some minutes (details: $log)"
-  "$VENV/bin/python" scripts/install --editable --extras "$extras" \
+  rm -f "$STAMP-light" "$STAMP-run" "$STAMP-test"
+  echo "Installing into .venv; the first time takes $time (details: $log)"
+  # shellcheck disable=SC2086 # several arguments
+  "$VENV/bin/python" scripts/install --editable $install \
     ${TORCH_INDEX:+--torch-index "$TORCH_INDEX"} >"$log" 2>&1 || explain_pip "$log"
   fingerprint >"$STAMP-$1"
   [ -z "$TORCH_INDEX" ] || echo "$TORCH_INDEX" >"$STAMP-torch"
@@ -228,16 +237,18 @@ wait_for() { # PATH SECONDS: fails when the time is over or the process has ende
 }
 
 start() { # sets url; starts the gateway unless it runs
+  local ready=sprout,statistical
   if running; then
     echo "The gateway is already running at $url (process $pid)."
     return
   fi
   check_port
-  set_up run
+  set_up "$KIND"
   mkdir -p "$FORECAST_HOME"
   url=$(here)
   # Models without weights load at once; waiting for them makes the printed call work as pasted.
-  FORECAST_PRELOAD="${FORECAST_PRELOAD-statistical,prophet}" \
+  [ "$KIND" = light ] || ready="$ready,prophet"
+  FORECAST_PRELOAD="${FORECAST_PRELOAD-$ready}" \
     nohup "$VENV/bin/forecast-gateway" >>"$LOG" 2>&1 </dev/null &
   pid=$!
   printf '%s %s %s\n' "$pid" "$(born "$pid")" "$url" >"$PID_FILE"
@@ -297,7 +308,7 @@ show_api() {
 
 A first forecast, six months ahead; paste this:
 
-curl -s $url/forecast/v1/statistical/inference \\
+curl -s $url/forecast/v1/sprout/inference \\
   -H "Authorization: Bearer $shown" -H "Content-Type: application/json" \\
   -d '{"inputs": [{"item_id": "airline", "start": "1949-01-01", "freq": "MS", "target": [
         112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118,
@@ -411,11 +422,16 @@ main() {
         shift
         ;;
       --torch-index=*) torch_index "${1#*=}" ;;
+      --light) KIND=light ;;
       *) rest+=("$1") ;;
     esac
     shift
   done
   set -- ${rest[@]+"${rest[@]}"}
+  case "$KIND $verb" in
+    "light init" | "light run-venv" | run*) ;;
+    *) fail "--light is of init and run-venv; for the rest everything is set up" ;;
+  esac
   case "$verb" in
     --help | -h | help) usage; return ;;
     test) run_tests "$@" ;;
@@ -429,7 +445,7 @@ main() {
   fi
   case "$verb" in
     init)
-      set_up run
+      set_up "$KIND"
       echo "Set up. To start the gateway: ./setup.sh run-venv forecast"
       ;;
     run-venv) run_venv "$@" ;;

@@ -22,7 +22,7 @@ from forecast.store.sources import SourceResolver
 from forecast.wiring import host as one_host
 from forecast.wiring import hosts, training
 from forecast.wiring.gateway import gateway_app
-from forecast.wiring.shared import data_policy, operator_config, store_of
+from forecast.wiring.shared import operator_config, store_of
 from forecast.wiring.sync import sync_of
 from forecast.wiring.worker import memory_bytes, worker_of
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
@@ -127,7 +127,6 @@ def test_no_layer_has_a_default_of_its_own(tmp_path):
     built = [
         (one_host.inline_host(CHRONOS, chosen)._service.limits, ()),
         (hosts._child_options(CHRONOS, chosen, {}), ("replicas", "threads", "environment")),
-        (data_policy(chosen), ("data_roots",)),
         (one_host.options_of(chosen, (), ()), ("limits", "policy")),
         (training._jobs_options(chosen), ()),
         (training._workers_options(chosen, {}), ("name", "environment")),

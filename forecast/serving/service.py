@@ -292,8 +292,10 @@ class ModelService:
 
         Raises:
             InvalidRequest: none are named, and the model has to be trained first.
+            MissingLibrary: the model cannot be loaded here, whatever its weights.
             ForecastError: there are none of that name, or they cannot be had.
         """
+        self.spec.model_class()
         shelf = self._loader.shelf
         if source is None and shelf is not None and shelf.aliases.get(CURRENT):
             source = f"{STORE}{CURRENT}"

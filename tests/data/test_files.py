@@ -302,8 +302,8 @@ def test_json_without_names_of_columns_says_how_to_write_it():
 
 def test_a_small_file_that_unpacks_to_more_than_allowed_is_refused():
     body = gzip.compress(b"y\n" + b"1\n" * 100_000)
-    with pytest.raises(TooLarge, match="unpack to more than the 1000 bytes"):
-        read_frame(body, FileFormat.CSV, DataPolicy(max_decompressed_bytes=1000))
+    with pytest.raises(TooLarge, match="unpack to more than the 1024 bytes"):
+        read_frame(body, FileFormat.CSV, DataPolicy(max_decompressed_bytes=1024))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from forecast.core.errors import (
     FileMissing,
     InvalidRequest,
     LicenseNotAccepted,
+    MissingLibrary,
     ModelBusy,
     ModelNotReady,
 )
@@ -173,3 +174,12 @@ def test_weights_that_forbid_commercial_use_want_to_be_accepted(sources, caplog)
     assert trusting.initialize_model(ONE).state is ModelState.READY
     assert "the setting accepted the license" in caplog.text
     trusting.shutdown_model()
+
+
+def test_a_missing_library_is_told_before_weights_are_looked_for(sources, tmp_path, monkeypatch):
+    (tmp_path / "without_library.py").write_text("import a_library_nobody_has\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = replace(spec_of(), model="without_library:Model", extra="more")
+    service = ModelService(spec, sources)
+    with pytest.raises(MissingLibrary, match=r"pip install 'forecast-gateway\[more\]'"):
+        service.initialize_model(LoadRequest("local:there-is-none"))

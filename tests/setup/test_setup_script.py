@@ -38,7 +38,9 @@ def setup(fresh: Path):
     return run
 
 
-def run_setup(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def run_setup(
+    folder: Path, *arguments: str, timeout: float = 240, **environment: str
+) -> subprocess.CompletedProcess:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FORECAST_", "PYTHON"))}
     return subprocess.run(
         [str(folder / "setup.sh"), *arguments],
@@ -47,7 +49,7 @@ def run_setup(folder: Path, *arguments: str, **environment: str) -> subprocess.C
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=240,
+        timeout=timeout,
     )
 
 
@@ -101,6 +103,7 @@ def test_help_names_every_verb_and_changes_nothing(setup, fresh, arguments):
     [
         (["launch"], "no verb 'launch'.*--help"),
         (["run-venv", "sapheneia"], "'sapheneia' is not known"),
+        (["demo", "--light"], "--light is of init and run-venv"),
         (["run-venv", "forecast", "web"], "api, ui or all, not 'web'"),
         (["run-docker", "forecast", "web"], "not 'web'"),
         (["init", "--torch-index"], "needs a URL or a name"),
@@ -155,6 +158,55 @@ def test_a_killed_pip_is_one_sentence(setup, tmp_path):
     assert is_one_sentence(result, "pip was ended by SIGKILL; the machine may be out of memory")
 
 
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["--light"], "--editable {folder}"),
+        ([], "--editable {folder}[models,mlflow,demo]"),
+    ],
+)
+def test_a_light_set_up_asks_for_no_extra(setup, fresh, tmp_path, options, asked):
+    log = tmp_path / "asked"
+    (tmp_path / "pip.py").write_text(
+        f"import sys\nopen({str(log)!r}, 'a').write(' '.join(sys.argv))"
+    )
+    result = setup("init", "forecast", *options, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert log.read_text().endswith(asked.format(folder=fresh))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_light_install_forecasts_without_torch_and_tells_how_to_add_the_rest(tmp_path):
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--no-local", ROOT, clone], check=True)
+    settings = {"FORECAST_HOME": str(tmp_path / "home"), "FORECAST_PORT": free_port()}
+    try:
+        done = run_setup(clone, "run-venv", "forecast", "--light", timeout=1500, **settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not list((clone / ".venv").rglob("torch"))
+        assert megabytes(clone / ".venv") < 500
+        call = re.search(r"^curl (?:.*\n)+?\n", done.stdout, re.MULTILINE)[0]
+        for model_id in ("sprout", "statistical"):
+            assert '"predictions"' in shell(call.replace("sprout", model_id))
+        initialize = call.replace("sprout/inference", "chronos/initialization")
+        refused = shell(re.sub(r"-d '.*'", "-d '{}'", initialize, flags=re.DOTALL))
+        assert '"missing_library"' in refused
+        assert "pip install 'forecast-gateway[chronos]'" in refused
+    finally:
+        run_setup(clone, "stop", "forecast", **settings)
+
+
+def megabytes(folder: Path) -> float:
+    files = (file.lstat() for file in folder.rglob("*"))
+    return sum(512 * file.st_blocks for file in files) / 2**20
+
+
+def shell(command: str) -> str:
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    return done.stdout + done.stderr
+
+
 def test_stop_ends_no_process_that_it_did_not_start(setup, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
@@ -179,7 +231,7 @@ def test_a_broken_pid_file_is_no_gateway(setup, tmp_path, content):
 def test_the_gateway_starts_answers_the_printed_call_and_stops(tmp_path):
     home, port = str(tmp_path / "home"), free_port()
     settings = {"FORECAST_HOME": home, "FORECAST_PORT": port}
-    settings["FORECAST_PRELOAD"] = "statistical"
+    settings["FORECAST_PRELOAD"] = "sprout"
     try:
         first = run_setup(ROOT, "run-venv", "forecast", **settings)
         assert first.returncode == 0, first.stdout + first.stderr
@@ -187,8 +239,8 @@ def test_the_gateway_starts_answers_the_printed_call_and_stops(tmp_path):
         assert (tmp_path / "home/api_key").stat().st_mode & 0o777 == 0o600
         assert f"Key: {key}" in first.stdout
         call = re.search(r"^curl (?:.*\n)+?\n", first.stdout, re.MULTILINE)[0]
-        answer = subprocess.run(["bash", "-c", call], capture_output=True, text=True, timeout=120)
-        assert '"predictions"' in answer.stdout, answer.stdout + answer.stderr
+        answer = shell(call)
+        assert '"predictions"' in answer, answer
         again = run_setup(ROOT, "run-venv", "forecast", "ui", **settings)
         assert f"already running at http://127.0.0.1:{port}" in again.stdout
         assert f"http://127.0.0.1:{port}/docs" in again.stdout

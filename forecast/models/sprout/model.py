@@ -19,9 +19,9 @@ from forecast.models.sprout.context import CONTEXT, LOOK_BACK, PATCH, Integers
 from forecast.models.sprout.exact import moved_to_exact
 from forecast.models.sprout.features import features
 from forecast.models.sprout.forward import LEVELS, NAMES, Weights, forward
+from forecast.models.sprout.prepared import prepare
 from forecast.models.sprout.rolling import rolled
 from forecast.models.sprout.scaling import standardise
-from forecast.models.sprout.seasons import found_seasons
 from forecast.models.sprout.spec import SPEC, SproutOptions
 
 WEIGHTS_FILE = "sprout.safetensors"
@@ -29,7 +29,6 @@ SHIPPED = Path(__file__).parent / "weights"
 
 _AT_ONCE = 64  # contexts in one call of the network
 _MEDIAN = LEVELS.index(0.5)
-_DAY = np.timedelta64(1, "D")
 
 
 class _Row(NamedTuple):
@@ -83,8 +82,10 @@ class SproutModel(BaseTimeSeriesModel):
             for some in _chunks(numbers):
                 group = [rows[number] for number in some]
                 contexts = _stacked(group, length)
-                once = _Pass(self._weights, _seasons(group, contexts))
-                answers[some] = rolled(once, contexts, gap + horizon)[:, :, gap:]
+                prepared = prepare(contexts)
+                once = _Pass(self._weights, _told(group, prepared.found), prepared.found)
+                quantiles = rolled(once, prepared.values, gap + horizon)
+                answers[some] = prepared.undo(quantiles)[:, :, gap:]
         for answer, row in zip(answers, rows, strict=True):
             if few.are_too_few(row.values):
                 answer += few.spread_of_few(row.values, row.gap + horizon)[:, row.gap :]
@@ -112,21 +113,23 @@ class SproutModel(BaseTimeSeriesModel):
 
 @dataclass(frozen=True)
 class _Pass:
-    """The network with given seasons; it averages its answers to one or two sets of them."""
+    """The network with two sets of seasons; where they differ, it averages its two answers."""
 
     weights: Weights
-    seasons: Sequence[Integers]  # each [N, 2]
+    told: Integers  # [N, 2]
+    found: Integers  # [N, 2]
 
     def __call__(self, contexts: FloatArray, horizon: int) -> FloatArray:
         """Forecast contexts [N, T] by one pass: quantiles [N, Q, horizon]."""
         known = standardise(_padded(contexts))
         patches = min(contexts.shape[1], CONTEXT) // PATCH
-        answers = []
-        for seasons in self.seasons:
-            inputs = features(known.values, seasons, horizon).last(patches)
-            quantiles = forward(self.weights, inputs).astype(np.float64)
-            answers.append(moved_to_exact(quantiles, known.values, seasons))
-        mean: FloatArray = np.mean(answers, axis=0)
+        twice = np.flatnonzero((self.told != self.found).any(axis=1))
+        values = np.concatenate([known.values, known.values[twice]])
+        seasons = np.concatenate([self.told, self.found[twice]])
+        inputs = features(values, seasons, horizon).last(patches)
+        answers = moved_to_exact(forward(self.weights, inputs).astype(float), values, seasons)
+        mean, other = answers[: len(contexts)], answers[len(contexts) :]
+        mean[twice] = (mean[twice] + other) / 2
         return mean * known.scale[:, None, None] + known.centre[:, None, None]
 
 
@@ -143,22 +146,15 @@ def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
     if options.season_lengths is not None:
         first, *rest = sorted(options.season_lengths)
         return first, rest[0] if rest else 1
-    season = series.season_length
-    if season > 1 and series.freq is not None and series.freq.has_time:
-        first, second = series.freq.timestamps(np.datetime64("2000-01-01T00:00:00"), 2)
-        if (second - first) * season == _DAY:
-            return season, 7 * season
-    return season, 1
+    first, second, *_ = *series.seasons, 1, 1
+    return first, second
 
 
-def _seasons(group: Sequence[_Row], contexts: FloatArray) -> tuple[Integers, ...]:
-    """Give the seasons of each pass: those told, where there are any, and those found."""
-    found = found_seasons(standardise(contexts).values)
+def _told(group: Sequence[_Row], found: Integers) -> Integers:
+    """Give the seasons told [N, 2], and those found where none is told."""
     told = np.array([row.hint for row in group])
     told = np.where(told[:, :1] > 1, told, found)
-    longest = LOOK_BACK // 2
-    told = np.where(told <= longest, told, 1)
-    return (told, found)
+    return np.where(told <= LOOK_BACK // 2, told, 1)
 
 
 def _stacked(group: Sequence[_Row], length: int) -> FloatArray:

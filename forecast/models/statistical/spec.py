@@ -67,7 +67,6 @@ SPEC = ModelSpec(
     license=License(
         "Apache-2.0", True, "https://github.com/Nixtla/statsforecast/blob/main/LICENSE"
     ),
-    extra="statistical",
     config=StatisticalConfig,
     options=StatisticalOptions,
     max_replicas=1,

@@ -38,6 +38,17 @@ def noisy_days(steps=500, seed=0):
     return 20 + 5 * np.sin(2 * np.pi * np.arange(steps) / 24) + rng.standard_normal(steps)
 
 
+def visits(steps=500, seed=0):
+    """Simulate hourly counts of visits, which vary in proportion to their level."""
+    rng = np.random.default_rng(seed)
+    day = np.sin(2 * np.pi * np.arange(steps) / 24)
+    return np.exp(5 + 2 * day + 0.15 * rng.standard_normal(steps))
+
+
+def walk(steps=500, seed=0):
+    return np.cumsum(np.random.default_rng(seed).standard_normal(steps))
+
+
 def test_serving_imports_no_torch():
     code = (
         "import sys; from forecast.models.sprout.model import SproutModel; SproutModel.tiny();"
@@ -80,9 +91,11 @@ def test_a_constant_stays_as_it_is(model):
     assert (answer.quantiles == 7.25).all()
 
 
-@pytest.mark.parametrize(("factor", "offset"), [(1000.0, 5e4), (1e-9, 0.0), (3.0, 1e6)])
-def test_it_does_not_matter_in_what_unit_a_series_is(model, factor, offset):
-    values = noisy_days() - 60
+@pytest.mark.parametrize("simulated", [noisy_days, visits, walk])
+@pytest.mark.parametrize(("factor", "offset"), [(1000.0, 5e4), (1e-9, -1e-6), (3.0, -1e6)])
+def test_it_does_not_matter_in_what_unit_a_series_is(model, factor, offset, simulated):
+    values = simulated()
+    values -= values.max() + 1  # below 0, or no forecast may be
     plain = forecast(model, values, 200)
     moved = forecast(model, values * factor + offset, 200)
     spread = values.std()
@@ -99,7 +112,10 @@ def test_huge_and_tiny_values_are_forecast(model):
 
 
 def test_a_series_gets_the_same_bits_alone_and_in_company(model):
-    batch = [series_of(noisy_days(steps, steps)) for steps in (1, 2, 30, 31, 200, 500, 900)]
+    lengths = (1, 2, 30, 31, 200, 500, 900)
+    batch = [
+        series_of(values(steps, steps)) for steps in lengths for values in (noisy_days, visits)
+    ]
     task = ForecastTask(40, DECILES)
     together = model.predict(batch, task)
     for series, answer in zip(batch, together, strict=True):
@@ -113,8 +129,7 @@ def test_a_horizon_does_not_change_what_comes_before(model):
 
 
 def test_intervals_do_not_shrink_beyond_one_pass(model):
-    walk = np.cumsum(np.random.default_rng(0).standard_normal(600))
-    for values in (walk, noisy_days()):
+    for values in (walk(600), noisy_days()):
         answer = forecast(model, values, 1024)
         width = (answer.quantiles[0, -1] - answer.quantiles[0, 0]).reshape(8, 128).mean(axis=1)
         assert (np.diff(width) > -0.02 * width[0]).all(), width
@@ -137,6 +152,26 @@ def test_channels_are_forecast_one_by_one(model):
     for channel, values in enumerate((first, second)):
         alone = forecast(model, values, 24)
         np.testing.assert_array_equal(answer.quantiles[channel], alone.quantiles[0])
+
+
+def test_quantiles_do_not_cross(model):
+    batch = [
+        series_of(values(steps)) for values in (noisy_days, visits, walk) for steps in (3, 700)
+    ]
+    for answer in model.predict(batch, ForecastTask(300, DECILES)):
+        assert (np.diff(answer.quantiles, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 10])
+def test_intervals_from_few_steps_hold(model, steps):
+    rng = np.random.default_rng(steps)
+    shocks = rng.standard_normal((200, steps + 8))
+    for values, least in ((shocks, 0.75), (np.cumsum(shocks, axis=1), 0.6)):
+        batch = [series_of(20 + row[:steps], "D") for row in values]
+        answers = model.predict(batch, ForecastTask(8, DECILES))
+        low, high = (np.stack([a.quantiles[0, at] for a in answers]) for at in (0, -1))
+        future = 20 + values[:, steps:]
+        assert ((low <= future) & (future <= high)).mean() > least
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 10])

@@ -8,7 +8,10 @@ import pytest
 
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import ForecastTask, Series
+from forecast.models.statistical import methods
 from forecast.models.statistical.choice import FEWEST
+from forecast.models.statistical.history import History
+from forecast.models.statistical.methods import hindsight_of
 from forecast.models.statistical.model import StatisticalModel
 from forecast.models.statistical.spec import StatisticalOptions
 
@@ -310,6 +313,31 @@ def test_short_histories_are_covered_about_as_promised(length, kind, model):
         low <= each.mean[0, 0] <= high
         for low, each, high in zip(lower, forecasts, upper, strict=True)
     )
+
+
+def test_missing_values_make_no_interval_narrower(model):
+    draw = np.random.default_rng(5)
+    whole = draw.normal(size=(30, 36)).cumsum(axis=1)
+    gappy = np.where(draw.random(whole.shape) < 0.3, np.nan, whole)
+    gappy[:, [0, -1]] = whole[:, [0, -1]]
+    widths = []
+    for rows in (whole, gappy):
+        quantiles = [model.predict([Series(row[None])], task_of())[0].quantiles[0] for row in rows]
+        widths.append(np.mean([each[-1] - each[0] for each in quantiles]))
+    assert widths[1] > widths[0]
+
+
+def test_the_first_change_of_a_constant_gives_its_interval_a_width(model, series_of):
+    [forecast] = model.predict([series_of([5.0] * 29 + [6.0])], task_of())
+    assert (forecast.quantiles[0, -1] > forecast.quantiles[0, 0]).all()
+
+
+def test_errors_of_a_fit_that_knew_what_came_are_taken_to_be_larger():
+    assert hindsight_of(60) == pytest.approx(np.sqrt(65 / 55))
+    long = History(np.random.default_rng(0).normal(size=60))
+    assert methods.fit("ets", long).hindsight == hindsight_of(60)
+    assert methods.fit("naive", long).hindsight == 1
+    assert methods.fit("ets", History(long.values[:30])).hindsight == 1  # fitted anew
 
 
 def test_no_levels_are_no_quantiles(model, airline, series_of):
