@@ -125,7 +125,6 @@ def test_no_layer_has_a_default_of_its_own(tmp_path):
     chosen = settings(tmp_path)
     parts = training.training_parts(chosen, {})
     built = [
-        (one_host.inline_host(CHRONOS, chosen)._service.limits, ()),
         (hosts._child_options(CHRONOS, chosen, {}), ("replicas", "threads", "environment")),
         (one_host.options_of(chosen, (), ()), ("limits", "policy")),
         (training._jobs_options(chosen), ()),

@@ -89,5 +89,5 @@ def _workers_options(settings: Settings, environment: Mapping[str, str]) -> Work
         count=settings.workers,
         name=settings.worker_id or f"gateway-{settings.port}",
         environment=child_environment(settings, environment),
-        stop_s=settings.shutdown_s,
+        stop_s=settings.serving.shutdown_s,
     )
