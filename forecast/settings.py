@@ -240,8 +240,6 @@ class Settings(BaseSettings):
     default_dataset_schema: dict[str, Any] | None = Field(
         None, description="Roles of that file's columns, as the `schema` of a table."
     )
-    max_datasets: int = Field(100, ge=0, le=100_000, description="Named datasets that are kept.")
-    max_datasets_bytes: Bytes = Field(4 * 1024**3, description="All named datasets together.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged."
