@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from forecast.core.fields import Bytes, Names, Paths, Seconds, SettingsGroup, variables
 from forecast.data.policy import DataPolicy
+from forecast.serving.limits import ServingLimits
 
 PREFIX = "FORECAST_"
 
@@ -76,9 +77,6 @@ class Settings(BaseSettings):
     docs: bool = Field(True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     cors_origins: Names = Field(
         (), description="Web pages that may call from a browser, such as `https://a.example`."
-    )
-    shutdown_s: Seconds = Field(
-        40.0, description="How long a shutdown lets requests finish before it ends them."
     )
 
     model_name: str = Field(
@@ -173,15 +171,6 @@ class Settings(BaseSettings):
         description="Hub repository of a model's versions, `FORECAST_MODEL_REPOS__<MODEL_ID>` or"
         " `HF_<MODEL_ID>_MODEL_REPO`.",
     )
-    versions_loaded: int = Field(
-        4,
-        ge=1,
-        le=1000,
-        description="Versions a host holds for `as_of` and `version`, each process.",
-    )
-    versions_bytes: Bytes = Field(
-        4 * 1024**3, description="The weights of those may have so many bytes together."
-    )
 
     timegpt_api_key: SecretStr | None = Field(
         None,
@@ -195,11 +184,9 @@ class Settings(BaseSettings):
         description="Address of that service, where it is not its makers'; the key is sent there.",
     )
 
+    serving: ServingLimits = ServingLimits()
     data: DataPolicy = DataPolicy()
     max_body_bytes: Bytes = Field(64 * 1024**2, description="Largest request body.")
-    max_queue: int = Field(
-        4096, ge=1, le=1_000_000, description="Series that may wait for one model; then 429."
-    )
     compress_min_bytes: int = Field(
         65_536, ge=0, description="Answers from this size on are compressed; 0 never."
     )
@@ -253,8 +240,6 @@ class Settings(BaseSettings):
     default_dataset_schema: dict[str, Any] | None = Field(
         None, description="Roles of that file's columns, as the `schema` of a table."
     )
-    max_datasets: int = Field(100, ge=0, le=100_000, description="Named datasets that are kept.")
-    max_datasets_bytes: Bytes = Field(4 * 1024**3, description="All named datasets together.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged."

@@ -123,14 +123,11 @@ def test_a_worker_shares_the_memory_of_the_machine_between_its_jobs(tmp_path):
 
 def test_no_layer_has_a_default_of_its_own(tmp_path):
     chosen = settings(tmp_path)
-    parts = training.training_parts(chosen, {})
     built = [
-        (one_host.inline_host(CHRONOS, chosen)._service.limits, ()),
         (hosts._child_options(CHRONOS, chosen, {}), ("replicas", "threads", "environment")),
         (one_host.options_of(chosen, (), ()), ("limits", "policy")),
         (training._jobs_options(chosen), ()),
         (training._workers_options(chosen, {}), ("name", "environment")),
-        (parts.training.datasets._options, ()),
         (worker_of(chosen, {})._options, ()),
     ]
     for options, own in built:

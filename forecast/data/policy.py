@@ -21,6 +21,10 @@ class DataPolicy(SettingsGroup):
         5_000_000, ge=1, le=1_000_000_000, description="Rows of a table or a file."
     )
     max_columns: int = Field(2_000, ge=1, le=100_000, description="Columns of a table or a file.")
+    max_datasets: int = Field(100, ge=0, le=100_000, description="Named datasets that are kept.")
+    max_datasets_bytes: int = Field(
+        4 * 1024**3, ge=1, le=2**50, description="All named datasets together."
+    )
     timeout_s: Seconds = Field(
         60.0, description="How long a forecast may take where the request does not say."
     )

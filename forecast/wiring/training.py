@@ -11,7 +11,7 @@ from forecast.api.training_routes import Training
 from forecast.jobs.jobs import Jobs, JobsOptions
 from forecast.jobs.supervisor import WorkersOptions, WorkerSupervisor
 from forecast.settings import Settings
-from forecast.training.requests.datasets import DatasetOptions, Datasets
+from forecast.training.requests.datasets import Datasets
 from forecast.training.requests.defaults import DefaultDataset
 from forecast.wiring.hosts import child_environment
 from forecast.wiring.shared import data_policy, store_of
@@ -53,12 +53,7 @@ def training_parts(settings: Settings, environment: Mapping[str, str]) -> Traini
     sync = sync_of(settings, store)
     jobs = Jobs(_jobs_options(settings))
     policy = data_policy(settings)
-    datasets = Datasets(
-        DatasetOptions(
-            settings.datasets_folder, settings.max_datasets, settings.max_datasets_bytes
-        ),
-        policy,
-    )
+    datasets = Datasets(settings.datasets_folder, policy)
     default = DefaultDataset.of(settings.default_dataset, settings.default_dataset_schema)
     checks = {
         "store": check_of_store(store.config.root),
@@ -89,5 +84,5 @@ def _workers_options(settings: Settings, environment: Mapping[str, str]) -> Work
         count=settings.workers,
         name=settings.worker_id or f"gateway-{settings.port}",
         environment=child_environment(settings, environment),
-        stop_s=settings.shutdown_s,
+        stop_s=settings.serving.shutdown_s,
     )
