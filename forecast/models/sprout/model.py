@@ -28,7 +28,7 @@ from forecast.models.sprout.tails import LEVELS, with_tails
 WEIGHTS_FILE = "sprout.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
 
-_AT_ONCE = 64  # contexts in one call of the network
+_AT_ONCE = 48  # contexts in one call of the network; more leave the cache of a core
 _MEDIAN = LEVELS.index(0.5)
 
 
