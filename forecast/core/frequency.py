@@ -99,6 +99,16 @@ class Frequency:
         return max(1, steps)
 
     @property
+    def seasons(self) -> tuple[int, ...]:
+        """Steps in its seasons, shortest first: the usual one, and the week below a day."""
+        season = self.season_length
+        if season > 1 and self.has_time:
+            first, second = self.timestamps(np.datetime64("2000-01-01T00:00:00"), 2)
+            if (second - first) * season == np.timedelta64(1, "D"):
+                return season, 7 * season
+        return (season,) if season > 1 else ()
+
+    @property
     def has_time(self) -> bool:
         """Whether a timestamp of this frequency needs its time of day."""
         return self.is_elapsed or _offset(self.alias).name in _BUSINESS_HOURS

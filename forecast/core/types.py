@@ -64,6 +64,11 @@ class Series:
         return self.freq.season_length if self.freq else 1
 
     @property
+    def seasons(self) -> tuple[int, ...]:
+        """Steps in the usual seasons of the frequency, shortest first; empty where it has none."""
+        return self.freq.seasons if self.freq else ()
+
+    @property
     def past_timestamps(self) -> Timestamps | None:
         """Times of the T steps, or None where time is not known."""
         if self.start is None or self.freq is None:

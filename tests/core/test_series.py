@@ -85,3 +85,24 @@ def test_nothing_is_left_of_a_series_that_begins_after_the_cutoff():
 def test_a_series_without_times_cannot_be_cut():
     with pytest.raises(InvalidRequest, match=r"'a' has no times.*2020-01-10"):
         replace(series(), start=None, freq=None).until(day_end(date(2020, 1, 10)))
+
+
+@pytest.mark.parametrize(
+    ("alias", "seasons"),
+    [
+        ("h", (24, 168)),
+        ("15min", (96, 672)),
+        ("12h", (2, 14)),
+        ("MS", (12,)),
+        ("D", (7,)),
+        ("YE", ()),
+        ("10s", (360,)),
+    ],
+)
+def test_below_a_day_there_is_a_week_too(alias, seasons):
+    series = Series(np.zeros((1, 3)), freq=Frequency.parse(alias))
+    assert series.seasons == seasons
+
+
+def test_without_a_frequency_there_is_no_season():
+    assert Series(np.zeros((1, 3))).seasons == ()

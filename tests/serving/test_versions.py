@@ -32,6 +32,7 @@ from forecast.store.config import StoreConfig
 from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
+from tests.examples import examples
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
 PATIENCE_S = 60.0
@@ -269,7 +270,7 @@ def test_other_options_of_the_active_weights_count_for_versions_too(service):
 def test_many_callers_each_get_the_version_they_asked_for(serve):
     service = serve(versions_loaded=1)
     service.initialize_model(LoadRequest())
-    asked = random.Random(0).choices(NAMES, k=120)
+    asked = random.Random(0).choices(NAMES, k=examples(400))
     with ThreadPoolExecutor(8) as callers:
         found = list(callers.map(lambda name: offset_of(service, name), asked))
     assert found == [float(name[1]) for name in asked]

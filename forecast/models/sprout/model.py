@@ -18,18 +18,18 @@ from forecast.models.sprout import few
 from forecast.models.sprout.context import CONTEXT, LOOK_BACK, PATCH, Integers
 from forecast.models.sprout.exact import moved_to_exact
 from forecast.models.sprout.features import features
-from forecast.models.sprout.forward import LEVELS, NAMES, Weights, forward
+from forecast.models.sprout.forward import NAMES, Weights, forward
 from forecast.models.sprout.prepared import prepare
 from forecast.models.sprout.rolling import rolled
 from forecast.models.sprout.scaling import standardise
 from forecast.models.sprout.spec import SPEC, SproutOptions
+from forecast.models.sprout.tails import LEVELS, with_tails
 
 WEIGHTS_FILE = "sprout.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
 
 _AT_ONCE = 64  # contexts in one call of the network
 _MEDIAN = LEVELS.index(0.5)
-_DAY = np.timedelta64(1, "D")
 
 
 class _Row(NamedTuple):
@@ -128,7 +128,9 @@ class _Pass:
         values = np.concatenate([known.values, known.values[twice]])
         seasons = np.concatenate([self.told, self.found[twice]])
         inputs = features(values, seasons, horizon).last(patches)
-        answers = moved_to_exact(forward(self.weights, inputs).astype(float), values, seasons)
+        deciles = forward(self.weights, inputs).astype(float)
+        quantiles = with_tails(deciles, self.weights["stretch"])
+        answers = moved_to_exact(quantiles, values, seasons)
         mean, other = answers[: len(contexts)], answers[len(contexts) :]
         mean[twice] = (mean[twice] + other) / 2
         return mean * known.scale[:, None, None] + known.centre[:, None, None]
@@ -147,12 +149,8 @@ def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
     if options.season_lengths is not None:
         first, *rest = sorted(options.season_lengths)
         return first, rest[0] if rest else 1
-    season = series.season_length
-    if season > 1 and series.freq is not None and series.freq.has_time:
-        first, second = series.freq.timestamps(np.datetime64("2000-01-01T00:00:00"), 2)
-        if (second - first) * season == _DAY:
-            return season, 7 * season
-    return season, 1
+    first, second, *_ = *series.seasons, 1, 1
+    return first, second
 
 
 def _told(group: Sequence[_Row], found: Integers) -> Integers:

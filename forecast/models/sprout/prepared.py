@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecast.models.sprout.context import LOOK_BACK, Floats, Integers, Mask
+from forecast.models.sprout.context import LOOK_BACK, Floats, Integers, Mask, taken
 from forecast.models.sprout.scaling import Standardised, standardise
 from forecast.models.sprout.seasons import found_seasons
 
@@ -128,7 +128,7 @@ def _least_change(values: Floats, observed: Mask, seasons: Integers) -> tuple[Fl
     lags = np.concatenate([np.ones((len(values), 1), dtype=np.int64), seasons], axis=1)
     changes = np.stack([_change(values, observed, lag) for lag in lags.T], axis=1)
     least = changes.argmin(axis=1)[:, None]
-    change, lag = (np.take_along_axis(some, least, axis=1)[:, 0] for some in (changes, lags))
+    change, lag = (taken(some, least)[:, 0] for some in (changes, lags))
     return np.where(np.isfinite(change), change, 1.0), lag
 
 
@@ -136,8 +136,8 @@ def _change(values: Floats, observed: Mask, lag: Integers) -> Floats:
     """Average the deviations from the mean change over `lag` steps [N]."""
     before = np.arange(values.shape[1]) - lag[:, None]
     source = np.maximum(before, 0)
-    both = observed & np.take_along_axis(observed, source, axis=1) & (before >= 0)
-    change = np.where(both, values - np.take_along_axis(values, source, axis=1), 0)
+    both = observed & taken(observed, source) & (before >= 0)
+    change = np.where(both, values - taken(values, source), 0)
     count = both.sum(axis=1)
     centre = change.sum(axis=1) / np.maximum(count, 1)
     apart = (np.abs(change - centre[:, None]) * both).sum(axis=1) / np.maximum(count, 1)

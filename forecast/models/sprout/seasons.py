@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forecast.models.sprout.context import Floats, Integers, Mask
+from forecast.models.sprout.context import Floats, Integers, Mask, taken
 
 _LONGEST = 384
 _LEAST_CORRELATION = 0.1
@@ -47,8 +47,8 @@ def _longer(rest: Floats, observed: Mask, season: Integers) -> Integers:
     """Look for a season in the differences of each value from the one a season before."""
     before = np.arange(rest.shape[1]) - season[:, None]
     inside = np.maximum(before, 0)
-    both = observed & np.take_along_axis(observed, inside, axis=1) & (before >= 0)
-    change = np.where(both, rest - np.take_along_axis(rest, inside, axis=1), 0)
+    both = observed & taken(observed, inside) & (before >= 0)
+    change = np.where(both, rest - taken(rest, inside), 0)
     correlation = autocorrelation(change, both)
     lags = np.arange(correlation.shape[1])
     peaks = _peaks(correlation, both) & (lags >= _APART * season[:, None])
@@ -87,7 +87,7 @@ def _refined(correlation: Floats, season: Integers) -> Integers:
     for shift in _SHIFTS:
         lags = (season + shift)[:, None] * np.arange(1, 4)
         inside = lags < correlation.shape[1]
-        there = np.take_along_axis(correlation, np.where(inside, lags, 0), axis=1)
+        there = taken(correlation, np.where(inside, lags, 0))
         heights.append((there * inside).sum(axis=1) / np.maximum(inside.sum(axis=1), 1))
     moved = season + np.array(_SHIFTS)[np.argmax(heights, axis=0)]
     return np.where((season >= _LEAST_TO_MOVE) & (moved < correlation.shape[1]), moved, season)

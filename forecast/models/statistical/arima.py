@@ -16,6 +16,7 @@ from forecast.models.statistical.methods import (
     central_levels,
     column_of,
     finite,
+    hindsight_of,
     library_errors,
 )
 
@@ -42,6 +43,10 @@ class Arima:
     length: int
     regressors: FloatArray
     name: str = _NAME
+
+    @property
+    def hindsight(self) -> float:
+        return hindsight_of(self.length)
 
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(_NAME):

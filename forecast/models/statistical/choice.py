@@ -2,12 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from forecast.core.types import Series
 from forecast.models.statistical.spec import MethodName, StatisticalOptions
-
-_DAY = np.timedelta64(1, "D")
 
 # Below these the library refuses, divides by zero, or (ARIMA) answers zeros without a word.
 FEWEST: dict[MethodName, int] = {
@@ -34,16 +29,6 @@ class Choice:
     method: MethodName
     seasons: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def usual_seasons(series: Series) -> tuple[int, ...]:
-    """List the seasons of the frequency: the usual one, and the week below a day."""
-    season = series.season_length
-    if season > 1 and series.freq is not None and series.freq.has_time:
-        first, second = series.freq.timestamps(np.datetime64("2000-01-01T00:00:00"), 2)
-        if (second - first) * season == _DAY:
-            return (season, 7 * season)
-    return (season,) if season > 1 else ()
 
 
 def choose(

@@ -13,7 +13,7 @@ from forecast.models.base.kept_fits import Document, KeptFits
 from forecast.models.base.missing import interpolate
 from forecast.models.base.process_pool import ProcessPool
 from forecast.models.statistical import fitting
-from forecast.models.statistical.choice import choose, usual_seasons
+from forecast.models.statistical.choice import choose
 from forecast.models.statistical.fitting import Fit, Job
 from forecast.models.statistical.spec import SPEC, StatisticalConfig, StatisticalOptions
 
@@ -130,7 +130,7 @@ def _job(
         past=both[begins:ends],
         future=both[ends:],
         names=tuple(names),
-        choice=choose(options, len(target), usual_seasons(series), len(names)),
+        choice=choose(options, len(target), series.seasons, len(names)),
         levels=task.quantile_levels,
         native=task.intervals == "native",
     )

@@ -154,11 +154,22 @@ def test_channels_are_forecast_one_by_one(model):
         np.testing.assert_array_equal(answer.quantiles[channel], alone.quantiles[0])
 
 
+def test_intervals_of_95_percent_are_wider_and_hold_too(model):
+    whole = [noisy_days(524, seed) for seed in range(30)]
+    task = ForecastTask(24, (0.025, 0.1, 0.9, 0.975))
+    answers = model.predict([series_of(values[:500]) for values in whole], task)
+    assert not any(answer.warnings for answer in answers)
+    low, lower, upper, high = np.stack([answer.quantiles[0] for answer in answers], axis=1)
+    assert ((high - low) > 1.3 * (upper - lower)).all()
+    future = np.stack(whole)[:, 500:]
+    assert 0.92 < ((low <= future) & (future <= high)).mean() < 1
+
+
 def test_quantiles_do_not_cross(model):
     batch = [
         series_of(values(steps)) for values in (noisy_days, visits, walk) for steps in (3, 700)
     ]
-    for answer in model.predict(batch, ForecastTask(300, DECILES)):
+    for answer in model.predict(batch, ForecastTask(300, (0.01, *DECILES, 0.99))):
         assert (np.diff(answer.quantiles, axis=1) >= 0).all()
 
 

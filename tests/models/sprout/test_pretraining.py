@@ -1,9 +1,14 @@
 """The generator, the features and a short pretraining, resumed, as the command runs it."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from forecast.models.sprout.features import features
 from forecast.models.sprout.forward import forward
@@ -64,8 +69,25 @@ def test_a_pretraining_learns_resumes_and_writes_weights_that_serve(tmp_path, mo
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["windows"] for line in log] == [128 * part for part in range(1, 17)]
     assert log[-1]["validation_16"] < log[0]["validation_16"]
+    weights = load_file(tmp_path / "sprout-16.safetensors")
+    kept_back = training_windows(np.random.default_rng((pretrain.VALIDATION_SEED, 0)), 128)
+    found, asked = forward(weights, kept_back.inputs), kept_back.weights
+    inside = (found[:, 0] <= kept_back.targets) & (kept_back.targets <= found[:, -1])
+    assert 0.77 < (inside * asked).sum() / asked.sum() < 0.83
     (tmp_path / "sprout-16.safetensors").rename(tmp_path / "sprout.safetensors")
     assert SproutModel.load_model(tmp_path).is_fitted is False
+
+
+def test_a_pretraining_that_is_told_to_end_leaves_no_process_behind(tmp_path):
+    command = [sys.executable, "-m", "forecast.models.sprout.pretrain", "--out", str(tmp_path)]
+    with subprocess.Popen([*command, "--widths", "16", "--processes", "2"]) as training:
+        listed = Path(f"/proc/{training.pid}/task/{training.pid}/children")
+        give_up = time.monotonic() + 120
+        while len(children := listed.read_text().split()) < 2:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        training.terminate()
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
 def test_autoregression_follows_its_definition():

@@ -1,12 +1,9 @@
 """The automatic choice is the documented one."""
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from forecast.core.frequency import Frequency
-from forecast.core.types import Series
-from forecast.models.statistical.choice import FEWEST, choose, usual_seasons
+from forecast.models.statistical.choice import FEWEST, choose
 from forecast.models.statistical.spec import StatisticalOptions
 
 AUTO = StatisticalOptions()
@@ -56,27 +53,6 @@ def test_the_options_win_over_the_frequency():
     assert choose(StatisticalOptions(season_length=4), 40, (12,)).seasons == (4,)
     assert choose(StatisticalOptions(season_length=1), 40, (12,)).seasons == ()
     assert choose(StatisticalOptions(season_lengths=(10, 5)), 40, (12,)).seasons == (5, 10)
-
-
-@pytest.mark.parametrize(
-    ("alias", "seasons"),
-    [
-        ("h", (24, 168)),
-        ("15min", (96, 672)),
-        ("12h", (2, 14)),
-        ("MS", (12,)),
-        ("D", (7,)),
-        ("YE", ()),
-        ("10s", (360,)),
-    ],
-)
-def test_below_a_day_there_is_a_week_too(alias, seasons):
-    series = Series(np.zeros((1, 3)), freq=Frequency.parse(alias))
-    assert usual_seasons(series) == seasons
-
-
-def test_without_a_frequency_there_is_no_season():
-    assert usual_seasons(Series(np.zeros((1, 3)))) == ()
 
 
 @pytest.mark.parametrize(
