@@ -22,8 +22,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from forecast.core.fields import Bytes, Names, Paths, Seconds, SettingsGroup, variables
+from forecast.core.fields import Bytes, Names, Paths, SettingsGroup, variables
 from forecast.data.policy import DataPolicy
+from forecast.jobs.limits import JobLimits
 from forecast.serving.limits import ServingLimits
 
 PREFIX = "FORECAST_"
@@ -196,38 +197,12 @@ class Settings(BaseSettings):
         description="Database of the jobs: `postgresql://…` where workers are on several"
         " machines; `<home>/jobs.db` otherwise.",
     )
-    workers: int = Field(
-        1, ge=0, le=64, description="Workers that the gateway starts; 0 where they run elsewhere."
-    )
     worker_id: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="Name of a worker, kept over restarts; by default the machine's name.",
     )
-    worker_lost_s: Seconds = Field(
-        20.0, description="A worker unheard of for so long is dead; others take up its jobs."
-    )
-    training_jobs: int = Field(1, ge=1, le=64, description="Jobs that run at a time, each worker.")
-    training_queue: int = Field(16, ge=0, le=10_000, description="Jobs that may wait; then 429.")
-    training_limit_s: float = Field(
-        86_400.0, gt=0, le=31_536_000, description="Longest that a job may run."
-    )
-    training_memory_bytes: int = Field(
-        0,
-        ge=0,
-        le=2**50,
-        description="Most memory of a training's processes; 0 for nine tenths of the machine's.",
-    )
-    training_threads: int = Field(
-        0, ge=0, le=1024, description="Threads of a training; 0 for one a core."
-    )
-    training_cancel_s: Seconds = Field(
-        10.0, description="How long a cancelled training may take to end by itself."
-    )
-    training_attempts: int = Field(
-        5, ge=1, le=1000, description="Times that a job is taken up again after its worker died."
-    )
-    jobs_kept: int = Field(1000, ge=1, le=100_000, description="Jobs that are over and remembered.")
+    jobs: JobLimits = JobLimits()
     event_streams: int = Field(
         100, ge=1, le=100_000, description="Callers that may follow the events of jobs at once."
     )

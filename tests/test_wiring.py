@@ -24,7 +24,7 @@ from forecast.wiring import hosts, training
 from forecast.wiring.gateway import gateway_app
 from forecast.wiring.shared import operator_config, store_of
 from forecast.wiring.sync import sync_of
-from forecast.wiring.worker import memory_bytes, worker_of
+from forecast.wiring.worker import memory_bytes
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
 CHRONOS = replace(MODEL_REGISTRY["chronos"], max_replicas=8)
@@ -126,9 +126,7 @@ def test_no_layer_has_a_default_of_its_own(tmp_path):
     built = [
         (hosts._child_options(CHRONOS, chosen, {}), ("replicas", "threads", "environment")),
         (one_host.options_of(chosen, (), ()), ("limits", "policy")),
-        (training._jobs_options(chosen), ()),
         (training._workers_options(chosen, {}), ("name", "environment")),
-        (worker_of(chosen, {})._options, ()),
     ]
     for options, own in built:
         for field in fields(options):
