@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from threadpoolctl import ThreadpoolController
 
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
@@ -62,7 +64,9 @@ class SproutModel(BaseTimeSeriesModel):
         options = task.options
         assert isinstance(options, SproutOptions)
         rows = [row for series in batch for row in _rows(series, options)]
-        quantiles = self._quantiles(rows, task.horizon)
+        # More threads only wait for each other: each matrix is that of one series.
+        with _threads().limit(limits=1, user_api="blas"):
+            quantiles = self._quantiles(rows, task.horizon)
         forecasts, begin = [], 0
         for series in batch:
             end = begin + series.num_channels
@@ -82,7 +86,7 @@ class SproutModel(BaseTimeSeriesModel):
             for some in _chunks(numbers):
                 group = [rows[number] for number in some]
                 contexts = _stacked(group, length)
-                once = _Pass(self._weights, _seasons(group, contexts))
+                once = _Pass(self._weights, *_seasons(group, contexts))
                 answers[some] = rolled(once, contexts, gap + horizon)[:, :, gap:]
         for answer, row in zip(answers, rows, strict=True):
             if few.are_too_few(row.values):
@@ -111,22 +115,35 @@ class SproutModel(BaseTimeSeriesModel):
 
 @dataclass(frozen=True)
 class _Pass:
-    """The network with given seasons; it averages its answers to one or two sets of them."""
+    """The network with two sets of seasons; it averages its answers where they differ."""
 
     weights: Weights
-    seasons: Sequence[Integers]  # each [N, 2]
+    told: Integers  # [N, 2]
+    found: Integers  # [N, 2]
 
     def __call__(self, contexts: FloatArray, horizon: int) -> FloatArray:
         """Forecast contexts [N, T] by one pass: quantiles [N, Q, horizon]."""
         known = standardise(_padded(contexts))
         patches = min(contexts.shape[1], CONTEXT) // PATCH
-        answers = []
-        for seasons in self.seasons:
-            inputs = features(known.values, seasons, horizon).last(patches)
-            quantiles = forward(self.weights, inputs).astype(np.float64)
-            answers.append(moved_to_exact(quantiles, known.values, seasons))
-        mean: FloatArray = np.mean(answers, axis=0)
-        return mean * known.scale[:, None, None] + known.centre[:, None, None]
+        answers = self._answers(known.values, self.told, patches, horizon)
+        differ = np.flatnonzero((self.told != self.found).any(axis=1))
+        if len(differ):
+            others = self._answers(known.values[differ], self.found[differ], patches, horizon)
+            answers[differ] = (answers[differ] + others) / 2
+        return answers * known.scale[:, None, None] + known.centre[:, None, None]
+
+    def _answers(
+        self, values: FloatArray, seasons: Integers, patches: int, horizon: int
+    ) -> FloatArray:
+        inputs = features(values, seasons, horizon).last(patches)
+        quantiles = forward(self.weights, inputs).astype(np.float64)
+        answers: FloatArray = moved_to_exact(quantiles, values, seasons)
+        return answers
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _rows(series: Series, options: SproutOptions) -> Iterator[_Row]:
@@ -146,14 +163,14 @@ def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
     return first, second
 
 
-def _seasons(group: Sequence[_Row], contexts: FloatArray) -> tuple[Integers, ...]:
-    """Give the seasons of each pass: those told, where there are any, and those found."""
+def _seasons(group: Sequence[_Row], contexts: FloatArray) -> tuple[Integers, Integers]:
+    """Give the seasons that are told, where there are any, and those that are found."""
     found = found_seasons(standardise(contexts).values)
     told = np.array([row.hint for row in group])
     told = np.where(told[:, :1] > 1, told, found)
     longest = LOOK_BACK // 2
     told = np.where(told <= longest, told, 1)
-    return (told, found)
+    return told, found
 
 
 def _stacked(group: Sequence[_Row], length: int) -> FloatArray:

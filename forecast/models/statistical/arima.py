@@ -43,6 +43,10 @@ class Arima:
     regressors: FloatArray
     name: str = _NAME
 
+    @property
+    def state(self) -> Any:
+        return self.model.model_
+
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(_NAME):
             ahead = self._rows(self.length, horizon)

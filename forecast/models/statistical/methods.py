@@ -58,8 +58,8 @@ class Member(Protocol):
         """Of the library's model; 1 for none."""
 
     @property
-    def model(self) -> Any:
-        """The library's, fitted."""
+    def state(self) -> Any:
+        """What was fitted, to be kept."""
 
     def forecast(self, horizon: int) -> FloatArray:
         """Forecast from the end of what was fitted: [H]."""
@@ -100,6 +100,10 @@ class Fitted:
     length: int = 0
     adjusted: tuple[int, ...] = ()
     profiles: tuple[FloatArray, ...] = ()
+
+    @property
+    def state(self) -> Any:
+        return self.model.model_
 
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(self.name):
