@@ -48,6 +48,10 @@ class Arima:
     def hindsight(self) -> float:
         return hindsight_of(self.length)
 
+    @property
+    def state(self) -> Any:
+        return self.model.model_
+
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(_NAME):
             ahead = self._rows(self.length, horizon)

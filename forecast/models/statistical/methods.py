@@ -58,8 +58,8 @@ class Member(Protocol):
         """Of the library's model; 1 for none."""
 
     @property
-    def model(self) -> Any:
-        """The library's, fitted."""
+    def state(self) -> Any:
+        """What was fitted, to be kept."""
 
     @property
     def hindsight(self) -> float:
@@ -124,6 +124,10 @@ class Fitted:
         if self.length <= _SHORT or self.name in _REPEAT:
             return 1.0
         return hindsight_of(self.length)
+
+    @property
+    def state(self) -> Any:
+        return self.model.model_
 
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(self.name):
