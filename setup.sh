@@ -337,10 +337,12 @@ run_venv() {
 }
 
 run_tests() {
-  local status=0
+  local status=0 environments
   set_up test
-  if [ $# -eq 0 ] || [ "$*" = --slow ]; then set_up_environments; fi
+  if [ $# -eq 0 ] || [ "$*" = --slow ]; then set_up_environments; fi &
+  environments=$! # while they are downloaded, the code is checked
   scripts/check || status=1
+  wait "$environments" || exit 1
   "$VENV/bin/python" scripts/measure || status=1 # with --strict, a limit that is missed fails too
   SETUP_DONE=1 scripts/test "$@" || status=$?
   exit "$status"

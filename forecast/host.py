@@ -54,7 +54,7 @@ def run(
 
     app = host_app(settings, model_id, board, needs_key=socket is None)
     listening = unix_socket(socket) if socket else tcp_socket(settings.address, settings.port)
-    server = Server(app, settings.shutdown_s)
+    server = Server(app, settings.serving.shutdown_s)
     if exit_with_parent:
         stop_with_parent(server)
     server.run(sockets=[listening])

@@ -52,7 +52,7 @@ def create(settings: Settings | None = None) -> "FastAPI":
 def _serve(settings: Settings) -> None:
     app = create(settings)
     listening = tcp_socket(settings.address, settings.port)
-    Server(app, settings.shutdown_s).run(sockets=[listening])
+    Server(app, settings.serving.shutdown_s).run(sockets=[listening])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,23 +14,20 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
+    model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
+
+from forecast.core.fields import Bytes, Names, Paths, SettingsGroup, variables
+from forecast.data.policy import DataPolicy
+from forecast.jobs.limits import JobLimits
+from forecast.serving.limits import ServingLimits
 
 PREFIX = "FORECAST_"
-
-
-def _split(value: Any) -> Any:
-    """Take `a,b` for a list; JSON is left to pydantic. `none` is the empty list."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [part.strip() for part in value.split(",") if part.strip() not in ("", "none")]
 
 
 def _is_http(urls: Mapping[str, str]) -> Mapping[str, str]:
@@ -45,16 +42,6 @@ def _is_strong(key: SecretStr | None) -> SecretStr | None:
         if len(one.strip()) < 8 or not one.strip().isascii() or " " in one.strip():
             raise ValueError("a key has at least 8 ASCII characters and no space")
     return key
-
-
-def _also(*names: str) -> AliasChoices:
-    return AliasChoices(*names)
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
-Bytes = Annotated[int, Field(ge=1024, le=64 * 1024**3)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class Settings(BaseSettings):
@@ -80,7 +67,7 @@ class Settings(BaseSettings):
         8000,
         ge=0,
         le=65_535,
-        validation_alias=_also("FORECAST_PORT", "MODEL_PORT"),
+        validation_alias=variables("FORECAST_PORT", "MODEL_PORT"),
         description="Port to listen on; 0 takes a free one.",
     )
     api_key: Annotated[SecretStr | None, AfterValidator(_is_strong)] = Field(
@@ -92,14 +79,11 @@ class Settings(BaseSettings):
     cors_origins: Names = Field(
         (), description="Web pages that may call from a browser, such as `https://a.example`."
     )
-    shutdown_s: Seconds = Field(
-        40.0, description="How long a shutdown lets requests finish before it ends them."
-    )
 
     model_name: str = Field(
         "all",
         min_length=1,
-        validation_alias=_also("FORECAST_MODEL_NAME", "MODEL_NAME"),
+        validation_alias=variables("FORECAST_MODEL_NAME", "MODEL_NAME"),
         description="What this process is: `all` for the gateway, a model id for the host of"
         " that model.",
     )
@@ -148,27 +132,27 @@ class Settings(BaseSettings):
     )
     hf_endpoint: str | None = Field(
         None,
-        validation_alias=_also("FORECAST_HF_ENDPOINT", "HF_ENDPOINT"),
+        validation_alias=variables("FORECAST_HF_ENDPOINT", "HF_ENDPOINT"),
         description="Address of the model hub or a mirror.",
     )
     hf_token: SecretStr | None = Field(
         None,
-        validation_alias=_also("FORECAST_HF_TOKEN", "HF_TOKEN"),
+        validation_alias=variables("FORECAST_HF_TOKEN", "HF_TOKEN"),
         description="Token of the model hub, for gated and private weights.",
     )
     hf_offline: bool = Field(
         False,
-        validation_alias=_also("FORECAST_HF_OFFLINE", "HF_HUB_OFFLINE"),
+        validation_alias=variables("FORECAST_HF_OFFLINE", "HF_HUB_OFFLINE"),
         description="Never ask the hub; only what is in the cache.",
     )
     hf_cache: Path | None = Field(
         None,
-        validation_alias=_also("FORECAST_HF_CACHE", "HF_HUB_CACHE"),
+        validation_alias=variables("FORECAST_HF_CACHE", "HF_HUB_CACHE"),
         description="Cache of the hub's client, to share one; a folder in `<home>` otherwise.",
     )
     mlflow_tracking_uri: str | None = Field(
         None,
-        validation_alias=_also("FORECAST_MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI"),
+        validation_alias=variables("FORECAST_MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI"),
         description="MLflow server for `mlflow:` sources.",
     )
 
@@ -180,7 +164,7 @@ class Settings(BaseSettings):
     store_file: Path | None = Field(None, description="The same as a YAML file.")
     storage_backend: Literal["local", "hf", "mlflow"] = Field(
         "local",
-        validation_alias=_also("FORECAST_STORAGE_BACKEND", "STORAGE_BACKEND"),
+        validation_alias=variables("FORECAST_STORAGE_BACKEND", "STORAGE_BACKEND"),
         description="Where versions are copied to besides the local store.",
     )
     model_repos: dict[str, str] = Field(
@@ -188,56 +172,22 @@ class Settings(BaseSettings):
         description="Hub repository of a model's versions, `FORECAST_MODEL_REPOS__<MODEL_ID>` or"
         " `HF_<MODEL_ID>_MODEL_REPO`.",
     )
-    versions_loaded: int = Field(
-        4,
-        ge=1,
-        le=1000,
-        description="Versions a host holds for `as_of` and `version`, each process.",
-    )
-    versions_bytes: Bytes = Field(
-        4 * 1024**3, description="The weights of those may have so many bytes together."
-    )
 
     timegpt_api_key: SecretStr | None = Field(
         None,
-        validation_alias=_also("FORECAST_TIMEGPT_API_KEY", "NIXTLA_API_KEY"),
+        validation_alias=variables("FORECAST_TIMEGPT_API_KEY", "NIXTLA_API_KEY"),
         description="Key of the service behind `timegpt`.",
     )
     timegpt_base_url: str | None = Field(
         None,
         pattern=r"^https?://",
-        validation_alias=_also("FORECAST_TIMEGPT_BASE_URL", "NIXTLA_BASE_URL"),
+        validation_alias=variables("FORECAST_TIMEGPT_BASE_URL", "NIXTLA_BASE_URL"),
         description="Address of that service, where it is not its makers'; the key is sent there.",
     )
 
-    data_roots: Paths = Field(
-        (), description="Folders that named files may lie in; `<home>/data` where empty."
-    )
+    serving: ServingLimits = ServingLimits()
+    data: DataPolicy = DataPolicy()
     max_body_bytes: Bytes = Field(64 * 1024**2, description="Largest request body.")
-    max_queue: int = Field(
-        4096, ge=1, le=1_000_000, description="Series that may wait for one model; then 429."
-    )
-    max_series: int = Field(10_000, ge=1, le=10_000_000, description="Series per request.")
-    max_points: int = Field(
-        5_000_000, ge=1, le=1_000_000_000, description="Values of all targets of a request."
-    )
-    timeout_s: Seconds = Field(
-        60.0, description="How long a forecast may take where the request does not say."
-    )
-    max_timeout_s: Seconds = Field(600.0, description="Longest `timeout_s` of a request.")
-    max_file_bytes: Bytes = Field(
-        256 * 1024**2, description="Largest file under the data roots, and of an upload."
-    )
-    max_url_bytes: Bytes = Field(64 * 1024**2, description="Largest file fetched from a URL.")
-    url_timeout_s: Seconds = Field(30.0, description="How long fetching a URL may take.")
-    allow_private_urls: bool = Field(
-        False, description="Let URLs lead to private networks and this machine."
-    )
-    object_store_prefixes: Names = Field(
-        (),
-        description="What may be read from an object store with the gateway's own rights,"
-        " such as `s3://my-bucket/forecasts/`.",
-    )
     compress_min_bytes: int = Field(
         65_536, ge=0, description="Answers from this size on are compressed; 0 never."
     )
@@ -247,38 +197,12 @@ class Settings(BaseSettings):
         description="Database of the jobs: `postgresql://…` where workers are on several"
         " machines; `<home>/jobs.db` otherwise.",
     )
-    workers: int = Field(
-        1, ge=0, le=64, description="Workers that the gateway starts; 0 where they run elsewhere."
-    )
     worker_id: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="Name of a worker, kept over restarts; by default the machine's name.",
     )
-    worker_lost_s: Seconds = Field(
-        20.0, description="A worker unheard of for so long is dead; others take up its jobs."
-    )
-    training_jobs: int = Field(1, ge=1, le=64, description="Jobs that run at a time, each worker.")
-    training_queue: int = Field(16, ge=0, le=10_000, description="Jobs that may wait; then 429.")
-    training_limit_s: float = Field(
-        86_400.0, gt=0, le=31_536_000, description="Longest that a job may run."
-    )
-    training_memory_bytes: int = Field(
-        0,
-        ge=0,
-        le=2**50,
-        description="Most memory of a training's processes; 0 for nine tenths of the machine's.",
-    )
-    training_threads: int = Field(
-        0, ge=0, le=1024, description="Threads of a training; 0 for one a core."
-    )
-    training_cancel_s: Seconds = Field(
-        10.0, description="How long a cancelled training may take to end by itself."
-    )
-    training_attempts: int = Field(
-        5, ge=1, le=1000, description="Times that a job is taken up again after its worker died."
-    )
-    jobs_kept: int = Field(1000, ge=1, le=100_000, description="Jobs that are over and remembered.")
+    jobs: JobLimits = JobLimits()
     event_streams: int = Field(
         100, ge=1, le=100_000, description="Callers that may follow the events of jobs at once."
     )
@@ -291,14 +215,22 @@ class Settings(BaseSettings):
     default_dataset_schema: dict[str, Any] | None = Field(
         None, description="Roles of that file's columns, as the `schema` of a table."
     )
-    max_datasets: int = Field(100, ge=0, le=100_000, description="Named datasets that are kept.")
-    max_datasets_bytes: Bytes = Field(4 * 1024**3, description="All named datasets together.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged."
     )
     log_format: Literal["plain", "json"] = Field("plain", description="One line each, or JSON.")
     access_log: bool = Field(True, description="Log one line per request.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _grouped(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Gather the fields of each group: from what is given here, then from the environment."""
+        values = dict(given)
+        for name, group in groups().items():
+            own = {field: values.pop(field) for field in group.model_fields if field in values}
+            values[name] = _from_environment(group) | dict(values.get(name, {})) | own
+        return values
 
     @property
     def cache(self) -> Path:
@@ -331,14 +263,45 @@ class Settings(BaseSettings):
         """Folder of the named datasets."""
         return self.home / "datasets"
 
-    @property
-    def data_folders(self) -> tuple[Path, ...]:
-        return self.data_roots or (self.home / "data",)
+
+def groups() -> dict[str, type[SettingsGroup]]:
+    """List the groups of settings, each by the name of its field."""
+    types = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {
+        name: group
+        for name, group in types.items()
+        if isinstance(group, type) and issubclass(group, SettingsGroup)
+    }
+
+
+def fields() -> dict[str, FieldInfo]:
+    """List every setting, those of groups among them."""
+    grouped = groups()
+    found = {name: field for name, field in Settings.model_fields.items() if name not in grouped}
+    return found | {
+        name: one for group in grouped.values() for name, one in group.model_fields.items()
+    }
+
+
+def _from_environment(group: type[SettingsGroup]) -> dict[str, Any]:
+    """Read the variables of a group, by the names of its fields."""
+    found = EnvSettingsSource(
+        group,  # type: ignore[arg-type]  # it reads the fields and nothing else
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+    )()
+    return {
+        name: found[key]
+        for name, field in group.model_fields.items()
+        for key in (name, *_variables(name, field))
+        if key in found
+    }
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """Find variables with our prefix that set nothing: a typo would go unnoticed otherwise."""
-    known = {variable.upper() for variables in variables_of().values() for variable in variables}
+    known = {one.upper() for names in variables_of().values() for one in names}
     return sorted(
         name
         for name in names
@@ -348,12 +311,13 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
 
 def variables_of() -> dict[str, tuple[str, ...]]:
     """List the variables that set each field, the first of them winning."""
-    return {
-        name: tuple(map(str, field.validation_alias.choices))
-        if isinstance(field.validation_alias, AliasChoices)
-        else (f"{PREFIX}{name.upper()}",)
-        for name, field in Settings.model_fields.items()
-    }
+    return {name: _variables(name, field) for name, field in fields().items()}
+
+
+def _variables(name: str, field: FieldInfo) -> tuple[str, ...]:
+    if isinstance(field.validation_alias, AliasChoices):
+        return tuple(map(str, field.validation_alias.choices))
+    return (f"{PREFIX}{name.upper()}",)
 
 
 def read_settings(**changes: Any) -> Settings:
@@ -382,9 +346,10 @@ def _repos_of(environment: Mapping[str, str]) -> dict[str, str]:
 def _explained(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return f"the settings cannot be read: {error}"
-    variables = variables_of()
+    known = variables_of()
     lines = []
     for one in error.errors(include_input=False, include_url=False):
-        name = str(one["loc"][0]) if one["loc"] else ""
-        lines.append(f"{variables.get(name, (name,))[0]}: {one['msg']}")
+        names = [str(part) for part in one["loc"]] or [""]
+        name = next((part for part in names if part in known), names[0])
+        lines.append(f"{known.get(name, (name,))[0]}: {one['msg']}")
     return "; ".join(lines)

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from forecast.settings import Settings, read_settings, unknown_variables, variables_of
+from forecast.settings import (
+    Settings,
+    fields,
+    groups,
+    read_settings,
+    unknown_variables,
+    variables_of,
+)
+from forecast.wiring.shared import data_policy
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 
@@ -25,7 +33,7 @@ def test_without_an_environment_the_defaults_count():
         Path(".forecast"),
     )
     assert settings.api_key is None
-    assert settings.data_folders == (Path(".forecast/data"),)
+    assert data_policy(settings).data_roots == (Path(".forecast/data"),)
     assert settings.local_folders == (Path(".forecast/models"),)
 
 
@@ -52,7 +60,10 @@ def test_without_an_environment_the_defaults_count():
 )
 def test_a_variable_sets_its_field(monkeypatch, variable, value, name, read):
     monkeypatch.setenv(variable, value)
-    assert getattr(read_settings(), name) == read
+    settings = read_settings()
+    holders = [settings, *(getattr(settings, group) for group in groups())]
+    (holder,) = [one for one in holders if name in type(one).model_fields]
+    assert getattr(holder, name) == read
 
 
 def test_the_first_of_two_variables_wins_and_the_command_line_over_both(monkeypatch):
@@ -81,6 +92,20 @@ def test_a_bad_value_names_its_variable(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValueError, match=variable.partition("__")[0]):
         read_settings()
+
+
+def test_what_is_given_wins_over_the_environment_in_a_group_too(monkeypatch):
+    monkeypatch.setenv("FORECAST_MAX_POINTS", "7")
+    monkeypatch.setenv("FORECAST_MAX_SERIES", "3")
+    for given in ({"max_points": 5}, {"data": {"max_points": 5}}):
+        data = Settings(**given).data
+        assert (data.max_points, data.max_series) == (5, 3)
+
+
+def test_no_two_groups_have_a_field_of_the_same_name():
+    names = [name for group in groups().values() for name in group.model_fields]
+    own = [name for name in Settings.model_fields if name not in groups()]
+    assert len(fields()) == len(names) + len(own)
 
 
 def test_a_secret_is_never_shown(monkeypatch):
@@ -116,7 +141,7 @@ def rows() -> dict[str, list[str]]:
 def test_the_documentation_lists_every_setting_with_its_default_and_no_other():
     table = rows()
     assert set(table) == {variables[0] for variables in variables_of().values()}
-    for name, field in Settings.model_fields.items():
+    for name, field in fields().items():
         default, description = table[variables_of()[name][0]]
         assert default.strip("` ") == shown(field.get_default(call_default_factory=True)), name
         assert description == described(name)
@@ -131,5 +156,5 @@ def shown(default: object) -> str:
 def described(name: str) -> str:
     """What the row of a field says: its description, and the variables that set it too."""
     others = variables_of()[name][1:]
-    text = Settings.model_fields[name].description
+    text = fields()[name].description
     return text + "".join(f" Also `{other}`." for other in others)

@@ -22,9 +22,9 @@ from forecast.store.sources import SourceResolver
 from forecast.wiring import host as one_host
 from forecast.wiring import hosts, training
 from forecast.wiring.gateway import gateway_app
-from forecast.wiring.shared import data_policy, operator_config, store_of
+from forecast.wiring.shared import operator_config, store_of
 from forecast.wiring.sync import sync_of
-from forecast.wiring.worker import memory_bytes, worker_of
+from forecast.wiring.worker import memory_bytes
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
 CHRONOS = replace(MODEL_REGISTRY["chronos"], max_replicas=8)
@@ -123,16 +123,10 @@ def test_a_worker_shares_the_memory_of_the_machine_between_its_jobs(tmp_path):
 
 def test_no_layer_has_a_default_of_its_own(tmp_path):
     chosen = settings(tmp_path)
-    parts = training.training_parts(chosen, {})
     built = [
-        (one_host.inline_host(CHRONOS, chosen)._service.limits, ()),
         (hosts._child_options(CHRONOS, chosen, {}), ("replicas", "threads", "environment")),
-        (data_policy(chosen), ("data_roots",)),
         (one_host.options_of(chosen, (), ()), ("limits", "policy")),
-        (training._jobs_options(chosen), ()),
         (training._workers_options(chosen, {}), ("name", "environment")),
-        (parts.training.datasets._options, ()),
-        (worker_of(chosen, {})._options, ()),
     ]
     for options, own in built:
         for field in fields(options):

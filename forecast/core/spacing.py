@@ -20,6 +20,7 @@ from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
 
 _DAY = 86_400
+_BUSINESS_WEEK = 5  # days; so many apart are weeks
 _FEWEST_TO_INFER = 3
 _MOST_GUESSED = 20  # items of a panel, the longest, whose own step is a candidate
 _FARTHEST_IN_MONTH = 4  # days from the usual day of the month
@@ -181,11 +182,22 @@ def _guesses(times: Timestamps) -> Iterator[str]:
         yield guessed
     if smallest >= 28 * _DAY:
         yield from _monthly_guesses(index)
-    elif smallest == _DAY and not (index.dayofweek >= 5).any():
-        yield "B"
+    elif smallest % _DAY == 0 and not (index.dayofweek >= 5).any():
+        yield from _business_guesses(times, smallest)
     yield even
     if smallest > _FARTHEST_IN_WEEK * _DAY:
         yield from _loose_guesses(times)
+
+
+def _business_guesses(times: Timestamps, smallest: int) -> Iterator[str]:
+    """Every business day, or every so many of them if few are missing."""
+    days = times.astype("datetime64[D]")
+    apart = np.busday_count(days[:-1], days[1:])
+    step = int(np.gcd.reduce(apart))
+    if smallest == _DAY:
+        yield "B"
+    elif step > 1 and step % _BUSINESS_WEEK and apart.sum() < _MOST_LOOSE * len(apart) * step:
+        yield f"{step}B"
 
 
 def _monthly_guesses(index: pd.DatetimeIndex) -> Iterator[str]:

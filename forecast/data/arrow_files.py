@@ -83,6 +83,11 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 def _check_types(schema: pa.Schema) -> None:
     for field in schema:
+        if _is_period(field):
+            raise BadData(
+                f"column {field.name!r} holds periods of pandas; send the times at which they"
+                f" begin: df[{field.name!r}].dt.to_timestamp()"
+            )
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if not (
             _is_text(kind)
@@ -98,6 +103,12 @@ def _check_types(schema: pa.Schema) -> None:
                 f"column {field.name!r} is of type {field.type}; send numbers, text, booleans and"
                 " times only"
             )
+
+
+def _is_period(field: pa.Field) -> bool:
+    """Whether a column holds periods; without pandas' own type for them they look like numbers."""
+    named = (field.metadata or {}).get(b"ARROW:extension:name")
+    return b"pandas.period" in (named, getattr(field.type, "extension_name", "").encode())
 
 
 def _is_text(kind: pa.DataType) -> bool:

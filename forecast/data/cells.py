@@ -19,6 +19,11 @@ _NUMBERS = {
     mark: re.compile(rf"[+-]?(\d+{sign}?\d*|{sign}\d+)(e[+-]?\d+)?", re.IGNORECASE)
     for mark, sign in ((".", r"\."), (",", ","))
 }
+UNDECIDED = "undecided"
+"""Key in the `attrs` of a table: column → row and text of a dot that may group thousands."""
+
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
+_UNGROUPED = re.compile(r".*\..*|[+-]?\d{4,}")
 _WORDS = {"true": 1.0, "false": 0.0}
 
 
@@ -42,6 +47,19 @@ def number_of(cell: Any, decimal: str = ".") -> float | None:
     if _NUMBERS[decimal].fullmatch(text):
         return float(text.replace(",", "."))
     return _WORDS.get(text.lower())
+
+
+def first_grouped(cells: Sequence[str]) -> int | None:
+    """Find the first number whose dot may group thousands, unless another cell tells.
+
+    A dot with more or fewer than three digits behind it tells, and so do four digits without one.
+    """
+    texts = {row: cell.strip() for row, cell in enumerate(cells) if not is_mark(cell)}
+    grouped = [row for row, text in texts.items() if _GROUPED.fullmatch(text)]
+    others = set(texts.values()) - {texts[row] for row in grouped}
+    if not grouped or any(_UNGROUPED.fullmatch(text) for text in others):
+        return None
+    return grouped[0]
 
 
 def numbers_of(cells: Sequence[Any], decimal: str = ".") -> tuple[FloatArray, int | None]:

@@ -57,21 +57,21 @@ def timeout_of(body: bytes, content_type: str, policy: DataPolicy) -> float:
     A body that cannot be read takes the default: whoever reads it whole says what is wrong.
     """
     if b"timeout_s" not in body and b"\\u" not in body:
-        return policy.default_timeout_s
+        return policy.timeout_s
     try:
         if is_json(content_type):
             return _seconds(_fields(body, pa.schema([_TIMEOUT])).get("parameters"), policy)
         parts = read_parts(body, content_type, policy, PARTS)
         return _seconds(parts["parameters"].json() if "parameters" in parts else None, policy)
     except ForecastError:
-        return policy.default_timeout_s
+        return policy.timeout_s
 
 
 def _seconds(parameters: Any, policy: DataPolicy) -> float:
     asked = parameters.get("timeout_s") if isinstance(parameters, dict) else None
     if isinstance(asked, bool) or not isinstance(asked, (int, float)):
-        return policy.default_timeout_s
-    return float(asked) if 0 < asked <= policy.max_timeout_s else policy.default_timeout_s
+        return policy.timeout_s
+    return float(asked) if 0 < asked <= policy.max_timeout_s else policy.timeout_s
 
 
 def _fields(body: bytes, schema: pa.Schema) -> dict[str, Any]:

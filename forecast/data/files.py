@@ -12,8 +12,8 @@ import pandas as pd
 
 from forecast.core.errors import BadData, ForecastError, TooLarge, UnsupportedFormat
 from forecast.data.arrow_files import read_arrow, read_parquet
-from forecast.data.cells import numbers_of
-from forecast.data.compression import unpacked
+from forecast.data.cells import UNDECIDED, first_grouped, numbers_of
+from forecast.data.compression import refuse_packed, unpacked
 from forecast.data.policy import DataPolicy
 from forecast.data.validation import read_json
 from forecast.data.workbooks import read_workbook
@@ -53,9 +53,20 @@ _MEDIA_TYPES = {
     "application/vnd.apache.arrow.file": FileFormat.ARROW,
     "application/vnd.apache.arrow.stream": FileFormat.ARROW,
 }
+_OWN_PACKING = {
+    FileFormat.XLSX: "a zip archive or a workbook",
+    FileFormat.PARQUET: "a Parquet file",
+    FileFormat.ARROW: "an Arrow file",
+}
 _UTF8_MARK = b"\xef\xbb\xbf"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_MARKS = {  # the longest first: one begins with another
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
 _DECIMAL_COMMA = r"\s*[+-]?\d+,\d+\s*"
+_GROUP = re.compile(rb"\d\.\d{3}\s*[;\r\n]")
 _WHOLE_NUMBER = re.compile(r"-?\d{1,19}", re.ASCII)
 
 
@@ -92,6 +103,7 @@ def read_frame(
         raise BadData(f"the {file_format} file is empty")
     try:
         body = unpacked(body, policy.max_decompressed_bytes)
+        refuse_packed(body, own=_OWN_PACKING.get(file_format))
         frame = _READERS[file_format](body, policy, text)
     except ForecastError:
         raise
@@ -118,18 +130,22 @@ def check_table_size(rows: int, columns: int, policy: DataPolicy) -> None:
 
 
 def _utf8(body: bytes) -> bytes:
-    """Write text in UTF-8: it was that, UTF-16 with its mark, or Windows-1252 with Latin-1.
+    """Write text in UTF-8: it was that, UTF-16 or UTF-32 with a mark, or Windows-1252.
 
     Raises:
         BadData: it is none of them.
     """
-    if body.startswith(_UTF16_MARKS):
-        try:
-            return body.decode("utf-16").encode()
-        except UnicodeDecodeError as error:
-            raise BadData("the file is not the UTF-16 that its first bytes say") from error
+    for mark, encoding in _MARKS.items():
+        if body.startswith(mark):
+            try:
+                return body.decode(encoding).encode()
+            except UnicodeDecodeError as error:
+                raise BadData(f"the file is not the {encoding} that its first bytes say") from error
     if b"\0" in body:
-        raise BadData("the file may be UTF-16 without its byte order mark; save it as UTF-8")
+        raise BadData(
+            "the file is not text, or is UTF-16 or UTF-32 without its byte order mark; save it as"
+            " UTF-8"
+        )
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -150,7 +166,19 @@ def _read_csv(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataF
         numbers, wrong = numbers_of(frame[name].where(frame[name].notna(), None).tolist(), decimal)
         if wrong is None and np.isfinite(numbers).any():
             frame[name] = numbers
+    if (delimiter, decimal) == (";", "."):
+        frame.attrs[UNDECIDED] = _undecided(body, frame)
     return frame
+
+
+def _undecided(body: bytes, frame: pd.DataFrame) -> dict[str, tuple[int, str]]:
+    """Find the columns of a file with semicolons whose dots may group thousands."""
+    floats = [name for name in frame.columns if frame[name].dtype.kind == "f"]
+    if not (floats and _GROUP.search(body)):
+        return {}
+    texts = _parsed_csv(body, ";", frozenset(frame.columns)).fillna("")
+    found = {name: first_grouped(texts[name].tolist()) for name in floats}
+    return {name: (row, texts[name][row]) for name, row in found.items() if row is not None}
 
 
 def _parsed_csv(

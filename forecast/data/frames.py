@@ -10,7 +10,7 @@ from forecast.core.clock import LocalTimes
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import CovariateArray, FloatArray
 from forecast.data.arrays import LONGEST_CATEGORY
-from forecast.data.cells import NUMBERS, is_mark, numbers_of
+from forecast.data.cells import NUMBERS, UNDECIDED, is_mark, numbers_of
 from forecast.data.times import times_of_column
 from forecast.data.validation import excerpt
 
@@ -21,6 +21,15 @@ def number_column(frame: pd.DataFrame, name: str) -> FloatArray:
     Raises:
         InvalidRequest: a value is not a finite number; names the first such row.
     """
+    if undecided := frame.attrs.get(UNDECIDED, {}).get(name):
+        row, cell = undecided
+        raise _row_error(
+            name,
+            row,
+            f"{cell!r} may be {cell.replace('.', '')} or {float(cell):g}: where semicolons separate"
+            " the columns, a dot may group thousands. Write it without the dot, or separate the"
+            " columns by commas: then a dot is a decimal point",
+        )
     column = frame[name]
     if column.dtype.kind in "iufb":
         numbers = column.to_numpy(dtype=np.float64)

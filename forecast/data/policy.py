@@ -1,43 +1,47 @@
 """What the operator allows of callers' data: where from, how much, how long."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from pydantic import Field
 
-_MIB = 1024 * 1024
+from forecast.core.fields import Bytes, Names, Paths, Seconds, SettingsGroup
+
+_MIB = 1024**2
 
 
-@dataclass(frozen=True, slots=True)
-class DataPolicy:
-    """Limits on what a caller may send or name.
+class DataPolicy(SettingsGroup):
+    """Limits on what a caller may send or name."""
 
-    Attributes:
-        data_roots: folders whose files a request may name.
-        allow_private_networks: let URLs reach this machine and private networks; for tests.
-        object_store_prefixes: what a request may read with the gateway's own rights, such as
-            `s3://my-bucket/forecasts/`; none by default.
-        max_url_bytes: the largest answer of a URL or an object store.
-        url_timeout_s: seconds for a whole fetch, redirects included.
-        max_file_bytes: the largest file under the data roots, and of an upload.
-        max_decompressed_bytes: the most that a compressed file may unpack to.
-        max_rows: of a table or file.
-        max_columns: of a table or file.
-        max_series: of a request.
-        max_points: values of all targets of a request, filled gaps included.
-        default_timeout_s: for a request that names no `timeout_s`.
-        max_timeout_s: the longest that a request may name.
-    """
-
-    data_roots: tuple[Path, ...] = ()
-    allow_private_networks: bool = False
-    object_store_prefixes: tuple[str, ...] = ()
-    max_url_bytes: int = 64 * _MIB
-    url_timeout_s: float = 30.0
-    max_redirects: int = 5
-    max_file_bytes: int = 256 * _MIB
-    max_decompressed_bytes: int = 512 * _MIB
-    max_rows: int = 5_000_000
-    max_columns: int = 2_000
-    max_series: int = 10_000
-    max_points: int = 5_000_000
-    default_timeout_s: float = 60.0
-    max_timeout_s: float = 600.0
+    data_roots: Paths = Field(
+        (), description="Folders that named files may lie in; `<home>/data` where empty."
+    )
+    max_series: int = Field(10_000, ge=1, le=10_000_000, description="Series per request.")
+    max_points: int = Field(
+        5_000_000, ge=1, le=1_000_000_000, description="Values of all targets of a request."
+    )
+    max_rows: int = Field(
+        5_000_000, ge=1, le=1_000_000_000, description="Rows of a table or a file."
+    )
+    max_columns: int = Field(2_000, ge=1, le=100_000, description="Columns of a table or a file.")
+    max_datasets: int = Field(100, ge=0, le=100_000, description="Named datasets that are kept.")
+    max_datasets_bytes: int = Field(
+        4 * 1024**3, ge=1, le=2**50, description="All named datasets together."
+    )
+    timeout_s: Seconds = Field(
+        60.0, description="How long a forecast may take where the request does not say."
+    )
+    max_timeout_s: Seconds = Field(600.0, description="Longest `timeout_s` of a request.")
+    max_file_bytes: Bytes = Field(
+        256 * _MIB, description="Largest file under the data roots, and of an upload."
+    )
+    max_decompressed_bytes: Bytes = Field(
+        512 * _MIB, description="Most that a compressed file may unpack to."
+    )
+    max_url_bytes: Bytes = Field(64 * _MIB, description="Largest file fetched from a URL.")
+    url_timeout_s: Seconds = Field(30.0, description="How long fetching a URL may take.")
+    allow_private_urls: bool = Field(
+        False, description="Let URLs lead to private networks and this machine."
+    )
+    object_store_prefixes: Names = Field(
+        (),
+        description="What may be read from an object store with the gateway's own rights,"
+        " such as `s3://my-bucket/forecasts/`.",
+    )

@@ -52,7 +52,7 @@ def timeout_of(asked: float | None, policy: DataPolicy) -> float:
         InvalidRequest: longer than allowed.
     """
     if asked is None:
-        return policy.default_timeout_s
+        return policy.timeout_s
     if asked > policy.max_timeout_s:
         raise InvalidRequest.field(
             "/parameters/timeout_s",

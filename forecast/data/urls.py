@@ -23,6 +23,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LONGEST_URL = 4096
+_MOST_REDIRECTS = 5
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -65,12 +66,12 @@ async def _fetch_in_time(url: str, policy: DataPolicy) -> FetchedFile:
 
 
 async def _follow(url: URL, policy: DataPolicy) -> FetchedFile:
-    for _ in range(policy.max_redirects + 1):
+    for _ in range(_MOST_REDIRECTS + 1):
         found = await _request(url, policy)
         if isinstance(found, FetchedFile):
             return found
         url = found
-    raise BadData(f"the URL redirects more than {policy.max_redirects} times")
+    raise BadData(f"the URL redirects more than {_MOST_REDIRECTS} times")
 
 
 async def _request(url: URL, policy: DataPolicy) -> FetchedFile | URL:
@@ -154,7 +155,7 @@ async def _checked_addresses(url: URL, policy: DataPolicy) -> list[ResolveResult
         found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise BadData("the host of the URL is not known") from error
-    if not policy.allow_private_networks:
+    if not policy.allow_private_urls:
         for *_, address in found:
             if not is_public(ipaddress.ip_address(str(address[0]).partition("%")[0])):
                 raise Forbidden("the URL leads into a private network, which is not allowed")

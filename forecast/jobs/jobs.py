@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from forecast.core.types import Series
 from forecast.jobs import event_rows, folders, job_rows
 from forecast.jobs.database import clock, engine_of, one_at_a_time, prepare
 from forecast.jobs.job_rows import NewJob
+from forecast.jobs.limits import JobLimits
 from forecast.jobs.plans import BacktestPlan, TrainingPlan, write_plan
 from forecast.jobs.queue import client_of, enqueue
 from forecast.jobs.records import Job, JobEvent, JobFilter, JobState
@@ -33,31 +33,6 @@ _THREADS = 8
 _NO_JOB = "there is no job of this id; GET /forecast/v1/jobs lists them"
 
 
-@dataclass(frozen=True, slots=True)
-class JobsOptions:
-    """Where the jobs lie, and how many there may be.
-
-    Attributes:
-        folder: of the jobs' own folders; workers read and write the same one.
-        database_url: `sqlite:///<file>` or `postgresql://…`; of the workers too.
-        at_once: jobs that the workers run at a time, as far as is known before they start.
-        max_waiting: jobs that may wait.
-        kept: jobs that are over and remembered; the oldest go first.
-        lost_s: a worker unheard of for so long is dead.
-        poll_s: pause between two looks for new events.
-        sweep_s: pause between two rounds of forgetting.
-    """
-
-    folder: Path
-    database_url: str
-    at_once: int = 1
-    max_waiting: int = 16
-    kept: int = 1000
-    lost_s: float = 20.0
-    poll_s: float = 0.5
-    sweep_s: float = 600.0
-
-
 class Jobs:
     """The gateway's side of the jobs. Holds nothing: all is in the database and the folders.
 
@@ -65,14 +40,31 @@ class Jobs:
     raises DatabaseUnavailable where it does not answer.
     """
 
-    def __init__(self, options: JobsOptions) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        limits: JobLimits = JobLimits(),  # noqa: B008 -- it is frozen
+        *,
+        poll_s: float = 0.5,
+        sweep_s: float = 600.0,
+    ) -> None:
         """Remember where; nothing is connected before the first use.
+
+        Args:
+            folder: of the jobs' own folders; workers read and write the same one.
+            database_url: `sqlite:///<file>` or `postgresql://…`; of the workers too.
+            poll_s: pause between two looks for new events.
+            sweep_s: pause between two rounds of forgetting.
 
         Raises:
             ValueError: the address of the database is of no known kind.
         """
-        self._options = options
-        self._engine = engine_of(options.database_url)
+        self._folder_of_jobs = folder
+        self._database_url = database_url
+        self._limits = limits
+        self._poll_s, self._sweep_s = poll_s, sweep_s
+        self._engine = engine_of(database_url)
         self._client: DBOSClient = client_of(self._engine)
         # Threads of our own: a database that does not answer holds up nothing but the jobs.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
@@ -232,7 +224,7 @@ class Jobs:
             if not events and await self._is_over(job_id):
                 return
             if not events:
-                await asyncio.sleep(self._options.poll_s)
+                await asyncio.sleep(self._poll_s)
 
     async def log(self, job_id: str, *, last: int = 65_536) -> str:
         """Read the end of what a job's processes printed.
@@ -298,8 +290,8 @@ class Jobs:
 
     def _check_room(self, connection: sa.Connection) -> None:
         counts = job_rows.counts(connection)
-        slots = max(self._options.at_once, sum(self._living(connection).values()))
-        room = self._options.max_waiting + max(0, slots - counts["running"])
+        slots = max(self._limits.at_once, sum(self._living(connection).values()))
+        room = self._limits.training_queue + max(0, slots - counts["running"])
         if counts["waiting"] >= room:
             raise QueueFull(
                 f"{counts['waiting']} jobs wait already; try again later",
@@ -311,10 +303,10 @@ class Jobs:
         return job is None or job.state.is_over
 
     def _living(self, connection: sa.Connection) -> dict[str, int]:
-        return job_rows.living(connection, clock(self._engine) - self._options.lost_s)
+        return job_rows.living(connection, clock(self._engine) - self._limits.worker_lost_s)
 
     def _folder(self, job_id: str) -> Path:
-        return self._options.folder / job_id
+        return self._folder_of_jobs / job_id
 
     async def _sweep(self) -> None:
         while True:
@@ -324,18 +316,18 @@ class Jobs:
                 log.warning("old jobs were not forgotten: %s", error)
             except Exception:
                 log.exception("old jobs were not forgotten")
-            await asyncio.sleep(self._options.sweep_s)
+            await asyncio.sleep(self._sweep_s)
 
     async def sweep(self) -> None:
         """Forget the oldest jobs beyond those kept, and what nobody knows."""
-        kept = self._options.kept
+        kept = self._limits.jobs_kept
         old = await self._ask(lambda connection: job_rows.over_beyond(connection, kept))
         if old:
             await self._in_thread(lambda: self._client.delete_workflows(old))
             await self._change(lambda connection: job_rows.forget(connection, old))
-            await asyncio.to_thread(folders.remove, self._options.folder, old)
+            await asyncio.to_thread(folders.remove, self._folder_of_jobs, old)
         known = await self._ask(job_rows.known)
-        for path in await asyncio.to_thread(folders.orphans, self._options.folder, known):
+        for path in await asyncio.to_thread(folders.orphans, self._folder_of_jobs, known):
             await asyncio.to_thread(discard, path)
 
     async def _ask(self, question: Callable[[sa.Connection], T]) -> T:
@@ -355,7 +347,7 @@ class Jobs:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         def prepared() -> T:
             if not self._is_prepared:
-                prepare(self._engine, self._options.database_url)
+                prepare(self._engine, self._database_url)
                 self._is_prepared = True
             return work()
 

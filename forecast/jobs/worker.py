@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +18,7 @@ from dbos import DBOS
 from forecast.jobs import job_rows, worker_rows
 from forecast.jobs.database import clock, engine_of, prepare
 from forecast.jobs.folders import tidy
+from forecast.jobs.limits import JobLimits
 from forecast.jobs.queue import APPLICATION, QUEUE, SERIALIZER, VERSION, WORKFLOW
 from forecast.jobs.records import JobOutcome
 from forecast.jobs.run import Holder, Run
@@ -30,57 +30,40 @@ LOST = 75  # exit status of a worker that had to let go: try again later
 _FORGOTTEN_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """How a worker works.
-
-    Attributes:
-        folder: of the jobs' own folders; the gateway's.
-        database_url: `sqlite:///<file>` or `postgresql://…`; the gateway's.
-        name: of this worker among those of this machine, kept over restarts.
-        at_once: jobs that it runs at a time; the last worker to start sets it for all.
-        limit_s: the longest a job may run.
-        max_attempts: times that a job is begun; each but the last ended with its worker's death.
-        lost_s: a worker unheard of for so long is dead, and others take up its jobs.
-        round_s: pause between two looks at what callers want, and two writings of progress.
-        queue_s: pause between two looks at the queue.
-    """
-
-    folder: Path
-    database_url: str
-    name: str = "0"
-    at_once: int = 1
-    limit_s: float = 86_400.0
-    max_attempts: int = 5
-    lost_s: float = 20.0
-    round_s: float = 1.0
-    queue_s: float = 1.0
-
-    @property
-    def beat_s(self) -> float:
-        """Pause between two signs of life."""
-        return self.lost_s / 8
-
-    @property
-    def gives_up_s(self) -> float:
-        """Without a sign of life for so long it ends itself, well before others take over."""
-        return 0.7 * self.lost_s
-
-
 class Worker:
     """One process that works; `run` returns or the process ends."""
 
-    def __init__(self, options: WorkerOptions, kinds: Kinds) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        kinds: Kinds,
+        limits: JobLimits = JobLimits(),  # noqa: B008 -- it is frozen
+        *,
+        name: str = "0",
+        pause_s: float = 1.0,
+    ) -> None:
         """Remember how; nothing is connected before `run`.
+
+        Args:
+            folder: of the jobs' own folders; the gateway's.
+            database_url: `sqlite:///<file>` or `postgresql://…`; the gateway's.
+            name: of this worker among those of this machine, kept over restarts.
+            pause_s: between two looks at the queue, two looks at what callers want, and two
+                writings of progress.
 
         Raises:
             ValueError: the address of the database is of no known kind.
         """
-        self._options = options
+        self._folder = folder
+        self._database_url = database_url
+        self._limits = limits
+        self._name = name
+        self._pause_s = pause_s
         self._kinds = kinds
-        self._engine = engine_of(options.database_url)
+        self._engine = engine_of(database_url)
         self._clock = clock(self._engine)
-        self.id = f"{socket.gethostname()}/{options.name}/{secrets.token_hex(4)}"
+        self.id = f"{socket.gethostname()}/{name}/{secrets.token_hex(4)}"
         self._leaving = threading.Event()
         self._beaten = time.monotonic()
         self._runs: dict[str, Run] = {}
@@ -93,7 +76,7 @@ class Worker:
             SQLAlchemyError: the database does not answer.
         """
         self._hold_name()
-        prepare(self._engine, self._options.database_url)
+        prepare(self._engine, self._database_url)
         with self._engine.begin() as connection:
             worker_rows.arrive(connection, self._row(), self._clock)
         self._launch()
@@ -102,24 +85,25 @@ class Worker:
         log.info("worker %s is ready", self.id)
         with suppress(sa.exc.SQLAlchemyError):  # it is tried again with each sign of life
             self._take_up()
-        while not stop.wait(self._options.round_s):
+        while not stop.wait(self._pause_s):
             self._round()
         self._leave()
 
     def _row(self) -> worker_rows.WorkerRow:
-        options = self._options
-        return worker_rows.WorkerRow(self.id, options.name, socket.gethostname(), options.at_once)
+        return worker_rows.WorkerRow(
+            self.id, self._name, socket.gethostname(), self._limits.training_jobs
+        )
 
     def _hold_name(self) -> None:
         """Take a lock that ends with this process: whoever had the name before is dead."""
-        self._options.folder.mkdir(parents=True, exist_ok=True)
-        name = f".worker-{socket.gethostname()}-{self._options.name}.lock"
-        handle = os.open(self._options.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f".worker-{socket.gethostname()}-{self._name}.lock"
+        handle = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"a worker named {self._options.name} runs here already; set FORECAST_WORKER_ID"
+                f"a worker named {self._name} runs here already; set FORECAST_WORKER_ID"
             ) from error
 
     def _launch(self) -> None:
@@ -133,7 +117,7 @@ class Worker:
             config={
                 "name": APPLICATION,
                 "system_database_engine": self._engine,
-                "system_database_url": self._options.database_url,
+                "system_database_url": self._database_url,
                 "application_version": VERSION,
                 "executor_id": self.id,
                 "serializer": SERIALIZER,
@@ -144,8 +128,8 @@ class Worker:
         DBOS.launch()
         DBOS.register_queue(
             QUEUE,
-            worker_concurrency=self._options.at_once,
-            polling_interval_sec=self._options.queue_s,
+            worker_concurrency=self._limits.training_jobs,
+            polling_interval_sec=self._pause_s,
             on_conflict="always_update",
         )
 
@@ -166,11 +150,11 @@ class Worker:
 
     def _carry_out(self, job_id: str, claim: worker_rows.Claim) -> JobOutcome:
         holder = Holder(self.id, self._engine, self._check, self._lost)
-        folder = self._options.folder / job_id
-        run = Run(job_id, folder, holder, claim, self._options.limit_s)
+        folder = self._folder / job_id
+        run = Run(job_id, folder, holder, claim, self._limits.training_limit_s)
         self._runs[job_id] = run
         try:
-            gives_up = claim.tries > self._options.max_attempts
+            gives_up = claim.tries > self._limits.training_attempts
             outcome = carried_out(run, self._kinds, gives_up=gives_up)
             run.finish(outcome)
         finally:
@@ -186,13 +170,13 @@ class Worker:
             except sa.exc.OperationalError as error:
                 log.warning("the database of the jobs failed: %s", error.orig)
                 self._check()
-                time.sleep(self._options.round_s)
+                time.sleep(self._pause_s)
 
     # Life
 
     def _round(self) -> None:
         try:
-            if time.monotonic() - self._beaten >= self._options.beat_s:
+            if time.monotonic() - self._beaten >= self._limits.beat_s:
                 self._beat()
                 self._take_up()
             if self._runs:
@@ -222,7 +206,7 @@ class Worker:
             status="PENDING", queue_name=QUEUE, load_input=False, load_output=False
         )
         with self._engine.connect() as connection:
-            alive = job_rows.living(connection, self._clock - self._options.lost_s)
+            alive = job_rows.living(connection, self._clock - self._limits.worker_lost_s)
         dead = {one.executor_id for one in pending if one.executor_id} - set(alive)
         if dead:
             log.warning("taking up the jobs of %s", ", ".join(sorted(dead)))
@@ -232,8 +216,8 @@ class Worker:
     def _watch(self) -> None:
         """End this process where it could not say for long that it lives: others take over."""
         while True:
-            time.sleep(self._options.beat_s / 4)
-            if time.monotonic() - self._beaten > self._options.gives_up_s:
+            time.sleep(self._limits.beat_s / 4)
+            if time.monotonic() - self._beaten > self._limits.gives_up_s:
                 self._lost("no sign of life could be given")
 
     def _check(self) -> None:

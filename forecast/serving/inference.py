@@ -97,7 +97,7 @@ class Inference:
         """Have the thread give up a URL soon after its caller has."""
         policy = self._reader.policy
         url_timeout_s = min(policy.url_timeout_s, call.left_s + _URL_GRACE_S)
-        return RequestReader(replace(policy, url_timeout_s=url_timeout_s))
+        return RequestReader(policy.model_copy(update={"url_timeout_s": url_timeout_s}))
 
     def _read(self, reader: RequestReader, call: Call) -> InferenceRequest:
         return reader.read(

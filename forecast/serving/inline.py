@@ -63,7 +63,7 @@ class InlineHost:
             self._following.cancel()
         loads = {load for load in (self._loading, self._own_load) if load is not None}
         if loads:
-            await asyncio.wait(loads, timeout=self._service.limits.drain_s)
+            await asyncio.wait(loads, timeout=self._service.limits.shutdown_s)
         try:
             await self._in_thread(self._service.shutdown_model)
         except ModelBusy:

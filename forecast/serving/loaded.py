@@ -20,6 +20,7 @@ from forecast.models.base.model import BaseTimeSeriesModel, BatchKey
 from forecast.models.spec import ModelSpec
 from forecast.serving.batching import Batcher, Outcome
 from forecast.serving.cores import CoreBoard
+from forecast.serving.limits import ServingLimits
 from forecast.store.holds import Hold
 from forecast.store.versions import ModelShelf, Version
 
@@ -31,23 +32,6 @@ _LOADING = threading.Lock()
 Model libraries patch torch for all threads while they build a network: another network that is
 built meanwhile holds no data.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """How much may wait for one model, and how many of its versions may be loaded.
-
-    Attributes:
-        max_queue: series that may wait.
-        drain_s: how long a shutdown lets what waits be answered.
-        max_versions: loaded beside the active one, for `as_of` and `version`.
-        versions_bytes: size on disk of all of those; one is loaded however large it is.
-    """
-
-    max_queue: int = 4096
-    drain_s: float = 40.0
-    max_versions: int = 4
-    versions_bytes: int = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +157,7 @@ class Loader:
     """
 
     spec: ModelSpec
-    limits: QueueLimits
+    limits: ServingLimits
     operator_config: Mapping[str, Any]
     board: CoreBoard | None
     shelf: ModelShelf | None

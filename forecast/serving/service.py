@@ -24,7 +24,8 @@ from forecast.models.spec import ModelSpec
 from forecast.serving.as_of import Active, Choice, choose
 from forecast.serving.batching import Outcome
 from forecast.serving.cores import CoreBoard
-from forecast.serving.loaded import LoadedModel, Loader, QueueLimits, Weights
+from forecast.serving.limits import ServingLimits
+from forecast.serving.loaded import LoadedModel, Loader, Weights
 from forecast.serving.provenance import provenance_of
 from forecast.serving.versions import Lease, LoadedVersions
 from forecast.store.sources import SourceResolver
@@ -91,7 +92,7 @@ class ModelService:
         self,
         spec: ModelSpec,
         sources: SourceResolver,
-        limits: QueueLimits | None = None,
+        limits: ServingLimits | None = None,
         *,
         accept_license: bool = False,
         operator_config: Mapping[str, Any] | None = None,
@@ -107,7 +108,7 @@ class ModelService:
         self._sources = sources
         self._accept_license = accept_license
         shelf = sources.store.model(spec.model_id) if sources.store else None
-        self.limits = limits or QueueLimits()
+        self.limits = limits or ServingLimits()
         self._loader = Loader(spec, self.limits, dict(operator_config or {}), board, shelf)
         self._versions = LoadedVersions(self._load_version, self.limits)
         self._changing = threading.Lock()
@@ -154,7 +155,7 @@ class ModelService:
         finally:
             self._changing.release()
         if old is not None:  # nobody has to wait for what is over
-            old.close(self.limits.drain_s)
+            old.close(self.limits.shutdown_s)
         return self._status
 
     def _begin_change(self) -> None:
@@ -249,7 +250,7 @@ class ModelService:
             self._status = ServiceStatus()
             self._versions.close()
             if loaded is not None:
-                loaded.close(self.limits.drain_s)
+                loaded.close(self.limits.shutdown_s)
             return self._status
         finally:
             self._changing.release()

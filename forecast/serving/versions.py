@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from forecast.core.errors import Draining
-from forecast.serving.loaded import LoadedModel, QueueLimits
+from forecast.serving.limits import ServingLimits
+from forecast.serving.loaded import LoadedModel
 from forecast.store.versions import Version
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class LoadedVersions:
         load: called by that thread only.
     """
 
-    def __init__(self, load: Callable[[Version], LoadedModel], limits: QueueLimits) -> None:
+    def __init__(self, load: Callable[[Version], LoadedModel], limits: ServingLimits) -> None:
         self._load = load
         self._limits = limits
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()  # least recently used first
@@ -168,7 +169,8 @@ class LoadedVersions:
     def _fits(self, entry: _Entry) -> bool:
         size = sum(one.version.size_bytes for one in self._resident) + entry.version.size_bytes
         return not self._resident or (
-            len(self._resident) < self._limits.max_versions and size <= self._limits.versions_bytes
+            len(self._resident) < self._limits.versions_loaded
+            and size <= self._limits.versions_bytes
         )
 
     def _forget(self, entry: _Entry) -> None:
@@ -193,7 +195,7 @@ class LoadedVersions:
             if entry not in self._resident:
                 return
         try:
-            entry.future.result().close(self._limits.drain_s)
+            entry.future.result().close(self._limits.shutdown_s)
         except Exception:
             log.exception("a version could not be unloaded in order")
         finally:

@@ -23,7 +23,6 @@ from forecast.models.spec import ModelSpec
 from forecast.serving.cores import CoreBoard
 from forecast.serving.hosts import Call, Host, Operation
 from forecast.serving.inline import InlineHost
-from forecast.serving.loaded import QueueLimits
 from forecast.serving.registry import HostRegistry
 from forecast.serving.service import ModelService
 from forecast.settings import Settings
@@ -71,12 +70,7 @@ def inline_host(spec: ModelSpec, settings: Settings, board: CoreBoard | None = N
     service = ModelService(
         spec,
         sources_of(settings, store_of(settings)),
-        QueueLimits(
-            max_queue=settings.max_queue,
-            drain_s=settings.shutdown_s,
-            max_versions=settings.versions_loaded,
-            versions_bytes=settings.versions_bytes,
-        ),
+        settings.serving,
         accept_license=bool({spec.model_id, "all"} & set(settings.accept_licenses)),
         operator_config=operator_config(spec, settings),
         board=board,
@@ -91,18 +85,18 @@ def options_of(settings: Settings, keys: tuple[str, ...], preload: tuple[str, ..
         max_body_bytes=settings.max_body_bytes,
         policy=data_policy(settings),
         limits={
-            "max_queue": settings.max_queue,
-            "max_series": settings.max_series,
-            "max_points": settings.max_points,
-            "timeout_s": settings.timeout_s,
-            "max_timeout_s": settings.max_timeout_s,
-            "max_file_bytes": settings.max_file_bytes,
-            "max_url_bytes": settings.max_url_bytes,
-            "training_jobs": settings.training_jobs,
-            "training_queue": settings.training_queue,
-            "training_limit_s": settings.training_limit_s,
-            "max_datasets": settings.max_datasets,
-            "max_datasets_bytes": settings.max_datasets_bytes,
+            "max_queue": settings.serving.max_queue,
+            "max_series": settings.data.max_series,
+            "max_points": settings.data.max_points,
+            "timeout_s": settings.data.timeout_s,
+            "max_timeout_s": settings.data.max_timeout_s,
+            "max_file_bytes": settings.data.max_file_bytes,
+            "max_url_bytes": settings.data.max_url_bytes,
+            "training_jobs": settings.jobs.training_jobs,
+            "training_queue": settings.jobs.training_queue,
+            "training_limit_s": settings.jobs.training_limit_s,
+            "max_datasets": settings.data.max_datasets,
+            "max_datasets_bytes": settings.data.max_datasets_bytes,
         },
         required_models=preload,
         aliases=settings.aliases,

@@ -36,7 +36,7 @@ def _child_options(
         replicas=replicas,
         threads=settings.threads or max(1, available // replicas),
         environment=_without_preload(child_environment(settings, environment)),
-        stop_s=settings.shutdown_s,
+        stop_s=settings.serving.shutdown_s,
     )
 
 

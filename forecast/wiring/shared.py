@@ -30,18 +30,8 @@ def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
 
 def data_policy(settings: Settings) -> DataPolicy:
     """Say what callers' data may be, and where it may lie."""
-    return DataPolicy(
-        data_roots=settings.data_folders,
-        allow_private_networks=settings.allow_private_urls,
-        object_store_prefixes=settings.object_store_prefixes,
-        max_url_bytes=settings.max_url_bytes,
-        url_timeout_s=settings.url_timeout_s,
-        max_file_bytes=settings.max_file_bytes,
-        max_series=settings.max_series,
-        max_points=settings.max_points,
-        default_timeout_s=settings.timeout_s,
-        max_timeout_s=settings.max_timeout_s,
-    )
+    roots = settings.data.data_roots or (settings.home / "data",)
+    return settings.data.model_copy(update={"data_roots": roots})
 
 
 def store_of(settings: Settings) -> ModelStore:

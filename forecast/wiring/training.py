@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from forecast.api.alias_routes import Versions
 from forecast.api.health import ReadyCheck, check_of_jobs, check_of_store
 from forecast.api.training_routes import Training
-from forecast.jobs.jobs import Jobs, JobsOptions
+from forecast.jobs.jobs import Jobs
 from forecast.jobs.supervisor import WorkersOptions, WorkerSupervisor
 from forecast.settings import Settings
-from forecast.training.requests.datasets import DatasetOptions, Datasets
+from forecast.training.requests.datasets import Datasets
 from forecast.training.requests.defaults import DefaultDataset
 from forecast.wiring.hosts import child_environment
 from forecast.wiring.shared import data_policy, store_of
@@ -51,18 +51,13 @@ def training_parts(settings: Settings, environment: Mapping[str, str]) -> Traini
     """
     store = store_of(settings)
     sync = sync_of(settings, store)
-    jobs = Jobs(_jobs_options(settings))
+    jobs = Jobs(settings.jobs_folder, settings.jobs_database, settings.jobs)
     policy = data_policy(settings)
-    datasets = Datasets(
-        DatasetOptions(
-            settings.datasets_folder, settings.max_datasets, settings.max_datasets_bytes
-        ),
-        policy,
-    )
+    datasets = Datasets(settings.datasets_folder, policy)
     default = DefaultDataset.of(settings.default_dataset, settings.default_dataset_schema)
     checks = {
         "store": check_of_store(store.config.root),
-        "jobs": check_of_jobs(jobs, needs_worker=settings.workers > 0),
+        "jobs": check_of_jobs(jobs, needs_worker=settings.jobs.workers > 0),
     }
     return TrainingParts(
         training=Training(jobs, policy, datasets, default, settings.accept_licenses),
@@ -72,22 +67,11 @@ def training_parts(settings: Settings, environment: Mapping[str, str]) -> Traini
     )
 
 
-def _jobs_options(settings: Settings) -> JobsOptions:
-    return JobsOptions(
-        folder=settings.jobs_folder,
-        database_url=settings.jobs_database,
-        at_once=settings.training_jobs * max(1, settings.workers),
-        max_waiting=settings.training_queue,
-        kept=settings.jobs_kept,
-        lost_s=settings.worker_lost_s,
-    )
-
-
 def _workers_options(settings: Settings, environment: Mapping[str, str]) -> WorkersOptions:
     return WorkersOptions(
         command=(sys.executable, "-m", "forecast.worker", "--exit-with-parent"),
-        count=settings.workers,
+        count=settings.jobs.workers,
         name=settings.worker_id or f"gateway-{settings.port}",
         environment=child_environment(settings, environment),
-        stop_s=settings.shutdown_s,
+        stop_s=settings.serving.shutdown_s,
     )

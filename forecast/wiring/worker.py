@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from forecast.core import machine
 from forecast.jobs.records import JobKind
-from forecast.jobs.worker import Worker, WorkerOptions
+from forecast.jobs.worker import Worker
 from forecast.jobs.working import Kinds
 from forecast.models.spec import ModelSpec
 from forecast.settings import Settings
@@ -33,16 +33,13 @@ def worker_of(settings: Settings, environment: Mapping[str, str]) -> Worker:
     Raises:
         ValueError: a setting is wrong; says which.
     """
-    options = WorkerOptions(
-        folder=settings.jobs_folder,
-        database_url=settings.jobs_database,
+    return Worker(
+        settings.jobs_folder,
+        settings.jobs_database,
+        kinds_of(settings, environment),
+        settings.jobs,
         name=settings.worker_id or "0",
-        at_once=settings.training_jobs,
-        limit_s=settings.training_limit_s,
-        max_attempts=settings.training_attempts,
-        lost_s=settings.worker_lost_s,
     )
-    return Worker(options, kinds_of(settings, environment))
 
 
 def kinds_of(settings: Settings, environment: Mapping[str, str]) -> Kinds:
@@ -61,7 +58,7 @@ def kinds_of(settings: Settings, environment: Mapping[str, str]) -> Kinds:
 
 def _variables(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     variables = child_environment(settings, environment)
-    machine.set_library_variables(variables, settings.training_threads)
+    machine.set_library_variables(variables, settings.jobs.training_threads)
     return variables
 
 
@@ -75,7 +72,7 @@ def _process(settings: Settings, variables: Mapping[str, str], spec: ModelSpec) 
             for name, value in secrets.items()
         },
         limits=ChildLimits(
-            cancel_s=settings.training_cancel_s, memory_bytes=memory_bytes(settings)
+            cancel_s=settings.jobs.training_cancel_s, memory_bytes=memory_bytes(settings)
         ),
     )
 
@@ -83,7 +80,7 @@ def _process(settings: Settings, variables: Mapping[str, str], spec: ModelSpec) 
 def memory_bytes(settings: Settings) -> int:
     """Divide the memory of this machine, or container, among the jobs that run at a time."""
     whole = int(machine.memory_bytes() * _MEMORY_SHARE)
-    return settings.training_memory_bytes or whole // settings.training_jobs
+    return settings.jobs.training_memory_bytes or whole // settings.jobs.training_jobs
 
 
 def _copied(sync: StoreSync, model_id: str, names: Sequence[str]) -> list[str]:

@@ -53,7 +53,7 @@ def toy(folder, **options):
     sources = SourceResolver(
         local_roots=[folder], cache=folder / "cache", hub=HubSettings(), mlflow_tracking_uri=None
     )
-    policy = DataPolicy(data_roots=(folder,), allow_private_networks=True)
+    policy = DataPolicy(data_roots=(folder,), allow_private_urls=True)
     host = InlineHost(ModelService(spec_of(), sources), RequestReader(policy))
     with client_of({"toy": host}, policy=policy, **options) as client:
         yield client

@@ -289,7 +289,7 @@ def test_a_job_that_failed_is_tried_again_as_a_new_one(shared):
 
 
 def test_a_full_queue_says_when_to_come_back(tmp_path):
-    with bench(tmp_path, max_waiting=0, at_once=1) as served:
+    with bench(tmp_path, training_queue=0, training_jobs=1) as served:
         failed = served.submit().id
         served.work(failed, begin, end("failed"))
         assert served.client.post(f"{JOBS}/{failed}/retry").status_code == 202

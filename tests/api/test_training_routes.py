@@ -55,7 +55,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(home):
-    with gateway(home, DefaultDataset.of("sales"), max_waiting=100) as client:
+    with gateway(home, DefaultDataset.of("sales"), training_queue=100) as client:
         schema = {"timestamp": "date", "item_id": "store", "target": "sales"}
         files = {"file": ("stores.csv", (home / "data" / "stores.csv").read_bytes())}
         put = client.put(
@@ -220,7 +220,7 @@ def test_a_bad_request_starts_nothing(client):
 
 
 def test_a_full_queue_says_when_to_come_again(tmp_path):
-    with gateway(tmp_path, max_waiting=1) as client:
+    with gateway(tmp_path, training_queue=1) as client:
         answers = [client.post(TRAINING, json=BODY) for _ in range(4)]
     assert answers[0].status_code == 202
     assert answers[-1].json()["code"] == "queue_full"
@@ -240,7 +240,7 @@ def shops(client):
 def test_a_request_that_starts_no_job_leaves_the_dataset_of_its_name_alone(tmp_path):
     half = CSV[: len(CSV) // 2].rpartition("\n")[0] + "\n"
     key = {"Idempotency-Key": "first"}
-    with gateway(tmp_path, at_once=1, max_waiting=1) as client:
+    with gateway(tmp_path, training_jobs=1, training_queue=1) as client:
         first = upload(client, CSV, **key)
         kept = shops(client)
         assert (first.status_code, kept["rows"]) == (202, 20)

@@ -4,13 +4,20 @@ from pathlib import Path
 
 from forecast.api.training_routes import Training
 from forecast.data.policy import DataPolicy
-from forecast.jobs.jobs import Jobs, JobsOptions
-from forecast.training.requests.datasets import DatasetOptions, Datasets
+from forecast.jobs.jobs import Jobs
+from forecast.jobs.limits import JobLimits
+from forecast.training.requests.datasets import Datasets
 
 
-def training_in(home: Path, max_datasets: int = 100, **options: object) -> Training:
+def training_in(
+    home: Path,
+    max_datasets: int = 100,
+    database_url: str | None = None,
+    poll_s: float = 0.5,
+    **limits: int,
+) -> Training:
     """Build what the routes that start and show jobs need; nothing is connected yet."""
-    chosen = {"folder": home / "jobs", "database_url": f"sqlite:///{home / 'jobs.db'}"} | options
-    policy = DataPolicy(data_roots=(home / "data",))
-    datasets = Datasets(DatasetOptions(home / "datasets", max_datasets), policy)
-    return Training(Jobs(JobsOptions(**chosen)), policy, datasets)  # type: ignore[arg-type]
+    url = database_url or f"sqlite:///{home / 'jobs.db'}"
+    jobs = Jobs(home / "jobs", url, JobLimits(**limits), poll_s=poll_s)
+    policy = DataPolicy(data_roots=(home / "data",), max_datasets=max_datasets)
+    return Training(jobs, policy, Datasets(home / "datasets", policy))

@@ -120,7 +120,7 @@ def test_timestamps_beyond_the_calendar_are_refused(alias, start):
         Frequency.parse(alias).timestamps(time("2261-01-01"), 2, skip=10**7)
 
 
-PLAIN = [grid for grid in GRIDS if grid[0] not in {"2B", "SMS"}]  # pandas infers all but these
+PLAIN = [grid for grid in GRIDS if grid[0] != "SMS"]  # which is not inferred
 MARKED = {"BME", "BMS", "WOM-2TUE", "bh", "3MS", "2ME"}  # these lose what tells them in gaps
 
 
@@ -146,6 +146,18 @@ def test_the_frequency_is_inferred_through_gaps(alias, start):
 def test_days_without_weekends_are_business_days():
     holidays = ["2026-01-01", "2026-01-02", "2026-01-05", "2026-01-07", "2026-01-08"]
     assert infer(times(*holidays)).alias == "B"
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 7])
+def test_every_so_many_business_days_are_told_from_days_and_weeks(step):
+    grid = Frequency.parse(f"{step}B").timestamps(time("2026-01-05"), 30)
+    assert infer(grid).alias == f"{step}B"
+    assert infer(np.delete(grid, [3, 9])).alias == f"{step}B"
+
+
+def test_weeks_with_a_holiday_or_a_gap_are_no_business_days():
+    for days in ([2, 8, 16, 22, 30], [2, 9, 23, 30]):
+        assert infer(times(*(f"2026-01-{day:02d}" for day in days))).season_length == 52
 
 
 def test_too_few_or_irregular_timestamps_are_refused():

@@ -9,7 +9,7 @@ from forecast.data.policy import DataPolicy
 from tests.training.requests.request_helpers import FORM, form
 
 POLICY = DataPolicy()
-DEFAULT = POLICY.default_timeout_s
+DEFAULT = POLICY.timeout_s
 LARGE = b" " * 200_000
 
 

@@ -1,5 +1,8 @@
+import bz2
 import gzip
+import lzma
 import struct
+import tarfile
 import zipfile
 from datetime import date, datetime
 from io import BytesIO
@@ -142,7 +145,7 @@ CSV_TEXT = (
 )
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_spreadsheet_files_are_read_in_any_encoding_with_decimal_commas(encoding, pack):
     body = pack(CSV_TEXT.encode(encoding))
@@ -156,7 +159,9 @@ def test_spreadsheet_files_are_read_in_any_encoding_with_decimal_commas(encoding
     ("body", "said"),
     [
         ("y\n1\n".encode("utf-16-le"), "UTF-16"),
+        ("y\n1\n".encode("utf-32-be"), "UTF-32"),
         (b"\xff\xfe\x00\xd8", "UTF-16"),
+        (b"\xff\xfe\x00\x00\x00\xd8\x00\x00", "UTF-32"),
         (gzip.compress(b"y\n1\n", mtime=0)[:-9], "gzip"),
         (b"\x1f\x8b and nothing else", "gzip"),
     ],
@@ -164,6 +169,76 @@ def test_spreadsheet_files_are_read_in_any_encoding_with_decimal_commas(encoding
 def test_an_encoding_that_cannot_be_read_is_named(body, said):
     with pytest.raises(BadData, match=said):
         read_frame(body, FileFormat.CSV, DataPolicy())
+
+
+def zipped() -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("sales.csv", "y\n1\n")
+    return file.getvalue()
+
+
+def tarred() -> bytes:
+    file = BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("sales.csv"), BytesIO())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (zipped(), "a zip archive or a workbook"),
+        (tarred(), "a tar archive"),
+        (gzip.compress(tarred()), "a tar archive"),
+        (bz2.compress(b"y\n1\n"), "packed with bzip2"),
+        (lzma.compress(b"y\n1\n"), "packed with xz"),
+        (as_parquet(FRAME), "a Parquet file"),
+        (as_arrow(FRAME), "an Arrow file"),
+        (as_xlsx(FRAME), "a zip archive or a workbook"),
+        (b"%PDF-1.7\n", "a PDF document"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused_by_what_it_is(body, said):
+    with pytest.raises(UnsupportedFormat, match=f"the file is {said}; send"):
+        read_frame(body, FileFormat.CSV, DataPolicy())
+
+
+@pytest.mark.parametrize("write", [as_parquet, as_feather])
+def test_periods_are_refused_with_the_way_to_send_them(write):
+    months = pd.period_range("2026-01", periods=len(FRAME), freq="M")
+    file_format = FileFormat.PARQUET if write is as_parquet else FileFormat.ARROW
+    with pytest.raises(BadData, match=r"'day' holds periods.*df\['day'\]\.dt\.to_timestamp\(\)"):
+        read_frame(write(FRAME.assign(day=months)), file_format, DataPolicy())
+    frame = FRAME.assign(day=months.to_timestamp())
+    local = time_column(read_frame(write(frame), file_format, DataPolicy()), "day")
+    assert str(local.wall[1]) == "2026-02-01T00:00:00"
+
+
+@pytest.mark.parametrize("cells", [["1.110", "2.500"], ["950", "1.110"], ["", "-1.110"]])
+def test_a_dot_that_may_group_thousands_is_refused_where_it_is_read_as_a_number(cells):
+    row, cell = next((n, one) for n, one in enumerate(cells, start=1) if "." in one)
+    lines = "".join(f"{cell};{n}.5\n" for n, cell in enumerate(cells))
+    frame = read_frame(f"y;z\n{lines}".encode(), FileFormat.CSV, DataPolicy())
+    said = rf"'y', row {row} of the data: '{cell}' may be {cell.replace('.', '')} or {float(cell)}"
+    with pytest.raises(InvalidRequest, match=said):
+        number_column(frame, "y")
+    np.testing.assert_array_equal(number_column(frame, "z"), [0.5, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("separator", "cells"),
+    [
+        (";", ["1.110", "2.5"]),
+        (";", ["1.110", "0.250"]),
+        (";", ["1.110", "1110"]),
+        (",", ["1.110", "950"]),
+    ],
+)
+def test_a_dot_is_a_decimal_point_where_another_cell_or_the_commas_say_so(separator, cells):
+    lines = "".join(f"{cell}{separator}a\n" for cell in cells)
+    frame = read_frame(f"y{separator}z\n{lines}".encode(), FileFormat.CSV, DataPolicy())
+    np.testing.assert_array_equal(number_column(frame, "y"), [float(cell) for cell in cells])
 
 
 @pytest.mark.parametrize("mark", ["n/a", "NA", "-", "?", ".", "null", "NaN", "", "#N/A"])
@@ -227,8 +302,8 @@ def test_json_without_names_of_columns_says_how_to_write_it():
 
 def test_a_small_file_that_unpacks_to_more_than_allowed_is_refused():
     body = gzip.compress(b"y\n" + b"1\n" * 100_000)
-    with pytest.raises(TooLarge, match="unpack to more than the 1000 bytes"):
-        read_frame(body, FileFormat.CSV, DataPolicy(max_decompressed_bytes=1000))
+    with pytest.raises(TooLarge, match="unpack to more than the 1024 bytes"):
+        read_frame(body, FileFormat.CSV, DataPolicy(max_decompressed_bytes=1024))
 
 
 @pytest.mark.parametrize(

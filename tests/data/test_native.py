@@ -63,7 +63,7 @@ def test_what_is_not_sent_has_the_documented_default(read, spec):
     assert (request.task.horizon, request.task.seed) == (8, 0)
     assert request.task.quantile_levels == (0.1, 0.5, 0.9)
     assert request.task.options == spec.options()
-    assert request.timeout_s == DataPolicy().default_timeout_s
+    assert request.timeout_s == DataPolicy().timeout_s
 
 
 def test_a_model_without_quantiles_is_asked_for_none_by_default(reader, point_spec):

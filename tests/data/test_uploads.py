@@ -93,9 +93,11 @@ def test_an_unknown_format_is_unsupported(reader, spec):
 
 
 def test_parts_are_limited_in_size_and_number(spec):
-    reader = RequestReader(DataPolicy(max_file_bytes=50))
-    with pytest.raises(TooLarge, match="50 bytes"):
-        reader.read(form(*GOOD), TYPE, spec, default_horizon=1)
+    reader = RequestReader(DataPolicy(max_file_bytes=1024))
+    with pytest.raises(TooLarge, match="1024 bytes"):
+        reader.read(
+            form(("file", "sales.csv", b" " * 1025), *GOOD[1:]), TYPE, spec, default_horizon=1
+        )
     many = form(*[("x", "", b"")] * 20)
     with pytest.raises(TooLarge, match="has more"):
         reader.read(many, TYPE, spec, default_horizon=1)

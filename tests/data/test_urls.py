@@ -11,7 +11,7 @@ from forecast.data.policy import DataPolicy
 from forecast.data.urls import fetch, is_public
 
 CSV = b"date,y\n2026-01-01,1\n2026-01-02,2\n2026-01-03,3\n"
-OPEN = DataPolicy(allow_private_networks=True, max_url_bytes=10_000, url_timeout_s=5)
+OPEN = DataPolicy(allow_private_urls=True, max_url_bytes=10_000, url_timeout_s=5)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -110,7 +110,7 @@ def test_an_answer_that_is_no_file_is_refused(site, path, error, text):
 
 def test_a_server_that_does_not_answer_in_time_is_given_up(site):
     with pytest.raises(BadData, match=r"not fetched within 0\.2 seconds"):
-        fetch(f"{site}/slow.csv", DataPolicy(allow_private_networks=True, url_timeout_s=0.2))
+        fetch(f"{site}/slow.csv", DataPolicy(allow_private_urls=True, url_timeout_s=0.2))
 
 
 def test_an_address_where_nothing_listens_is_bad_data():

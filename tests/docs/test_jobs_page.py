@@ -17,7 +17,7 @@ from tests.docs.test_http_guide import until_ready
 pytest.importorskip("torch", reason="needs the networks extra")
 
 PAGE = Path(__file__).parents[2] / "docs" / "jobs.md"
-YEARS = (2022, 2023, 2024, 2025)
+YEARS = (2023, 2024, 2025)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

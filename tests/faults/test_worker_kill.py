@@ -31,11 +31,11 @@ def test_a_worker_killed_at_random_repeats_only_the_step_it_was_in(database, tmp
         jobs = jobs_of(folder, url)
         job = await jobs.submit(plan(steps=STEPS), SERIES)
         for _ in range(KILLS):
-            with workers(folder, url, "one", max_attempts=KILLS + 1) as (worker,):
+            with workers(folder, url, "one", training_attempts=KILLS + 1) as (worker,):
                 wanted = len(effects(folder, job)) + chance.randint(1, STEPS // (2 * KILLS))
                 await until_true(lambda wanted=wanted: len(effects(folder, job)) >= wanted, "on")
                 worker.kill()
-        with workers(folder, url, "one", max_attempts=KILLS + 1):
+        with workers(folder, url, "one", training_attempts=KILLS + 1):
             over = await until_over(jobs, job.id)
         await jobs.close()
         return job, over

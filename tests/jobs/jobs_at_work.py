@@ -17,7 +17,8 @@ import psycopg
 import pytest
 
 from forecast.core.types import Series
-from forecast.jobs.jobs import Jobs, JobsOptions
+from forecast.jobs.jobs import Jobs
+from forecast.jobs.limits import JobLimits
 from forecast.jobs.plans import TrainingPlan
 from forecast.jobs.records import Job
 
@@ -58,7 +59,7 @@ class Worker:
     """A worker in a process of its own, whose jobs do what `small_worker` says."""
 
     def __init__(self, folder: Path, url: str, **options: object) -> None:
-        whole = {"folder": str(folder), "database_url": url, "round_s": 0.2, "queue_s": 0.2}
+        whole = {"folder": str(folder), "database_url": url, "pause_s": 0.2}
         self._log = folder.with_name(f"worker-{uuid.uuid4().hex[:6]}.log").open("w+b")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.jobs.small_worker", json.dumps(whole | options)],
@@ -101,8 +102,8 @@ def plan(**config: object) -> TrainingPlan:
     return TrainingPlan(model_id="lstm", config={"steps": 1, **config})
 
 
-def jobs_of(folder: Path, url: str, **options: object) -> Jobs:
-    return Jobs(JobsOptions(folder, url, **{"poll_s": 0.05, **options}))
+def jobs_of(folder: Path, url: str, **options: int) -> Jobs:
+    return Jobs(folder, url, JobLimits(**options), poll_s=0.05)
 
 
 async def until(jobs: Jobs, job_id: str, condition: Callable[[Job], object]) -> Job:

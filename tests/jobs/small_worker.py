@@ -10,9 +10,10 @@ from pathlib import Path
 
 from forecast.core.errors import InvalidRequest
 from forecast.jobs.context import JobContext, Stopped
+from forecast.jobs.limits import JobLimits
 from forecast.jobs.plans import TrainingPlan
 from forecast.jobs.records import JobKind, JobOutcome, JobProgress
-from forecast.jobs.worker import Worker, WorkerOptions
+from forecast.jobs.worker import Worker
 from forecast.logs import configure_logging
 from tests.jobs.jobs_at_work import EFFECTS
 
@@ -72,11 +73,13 @@ def wait(context: JobContext) -> None:
 
 def main() -> None:
     given = json.loads(sys.argv[1])
-    options = WorkerOptions(**given | {"folder": Path(given["folder"])})
+    own = {name: given.pop(name) for name in ("name", "pause_s") if name in given}
+    folder, url = Path(given.pop("folder")), given.pop("database_url")
     configure_logging("worker", "info", "plain", access=False)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    Worker(options, {JobKind.TRAINING: take_steps}).run(stop)
+    kinds = {JobKind.TRAINING: take_steps}
+    Worker(folder, url, kinds, JobLimits(**given), **own).run(stop)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def test_an_effect_happens_with_the_job_once_or_not_at_all(url, folder):
         raise Conflict("no room")
 
     async def flow():
-        jobs = jobs_of(folder, url, at_once=1, max_waiting=1)
+        jobs = jobs_of(folder, url, training_jobs=1, training_queue=1)
         effects = [Effect() for _ in range(6)]
         made = await asyncio.gather(
             *(jobs.submit(plan(), SERIES, idempotency_key="k", effect=one) for one in effects)
@@ -127,7 +127,7 @@ def test_an_effect_happens_with_the_job_once_or_not_at_all(url, folder):
 
 def test_a_repeated_request_is_no_newcomer_to_a_full_queue(url, folder):
     async def flow():
-        jobs = jobs_of(folder, url, at_once=1, max_waiting=0)
+        jobs = jobs_of(folder, url, training_jobs=1, training_queue=0)
         asked = [jobs.submit(plan(), SERIES, idempotency_key="k") for _ in range(6)]
         assert len({job.id for job in await asyncio.gather(*asked)}) == 1
         await jobs.close()
@@ -160,7 +160,7 @@ def test_an_effect_is_told_where_the_job_cannot_be_committed(tmp_path, folder):
 
 def test_a_queue_has_a_length_and_a_full_one_leaves_nothing_behind(url, folder):
     async def flow():
-        jobs = jobs_of(folder, url, at_once=1, max_waiting=2)
+        jobs = jobs_of(folder, url, training_jobs=1, training_queue=2)
         asked = [jobs.submit(plan(), SERIES) for _ in range(5)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         refused = [answer for answer in answers if isinstance(answer, QueueFull)]
@@ -268,7 +268,7 @@ def test_without_its_database_a_gateway_says_so_and_goes_on_when_it_is_back(tmp_
 
 def test_the_oldest_jobs_that_are_over_are_forgotten_and_what_nobody_knows_is_removed(url, folder):
     async def flow():
-        jobs = jobs_of(folder, url, kept=2)
+        jobs = jobs_of(folder, url, jobs_kept=2)
         made = [await jobs.submit(plan(), SERIES) for _ in range(5)]
         for job in made[:4]:
             await jobs.cancel(job.id)

@@ -151,7 +151,7 @@ def test_a_job_that_fails_says_why_and_can_be_tried_again(url, folder):
 def test_a_job_ends_when_its_time_is_over(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
-        with workers(folder, url, "one", limit_s=1.0):
+        with workers(folder, url, "one", training_limit_s=1.0):
             job = await jobs.submit(plan(steps=3, gated=1), SERIES)
             over = await until_over(jobs, job.id)
             assert over.state is JobState.FAILED
@@ -187,14 +187,14 @@ def test_a_worker_that_comes_back_goes_on_where_it_was_killed(url, folder):
 def test_a_worker_that_is_told_to_end_hands_its_job_over(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
-        with workers(folder, url, "one", max_attempts=1) as (worker,):
+        with workers(folder, url, "one", training_attempts=1) as (worker,):
             job = await jobs.submit(plan(steps=2, gated=1), SERIES)
             await until_true(lambda: 1 in effects(folder, job), "the second step")
             assert worker.end() == 0
         assert (await jobs.get(job.id)).state is JobState.RUNNING
         assert (await jobs.health())["workers"] == 0
         open_gate(folder, job)
-        with workers(folder, url, "another", max_attempts=1, lost_s=4.0):
+        with workers(folder, url, "another", training_attempts=1, worker_lost_s=4.0):
             assert (await until_over(jobs, job.id)).state is JobState.SUCCEEDED
         await jobs.close()
 
@@ -206,10 +206,10 @@ def test_a_job_that_kills_its_workers_is_given_up(url, folder):
         jobs = jobs_of(folder, url)
         job = await jobs.submit(plan(steps=2, dies=1), SERIES)
         for _ in range(2):
-            with workers(folder, url, "one", max_attempts=2) as (worker,):
+            with workers(folder, url, "one", training_attempts=2) as (worker,):
                 status = await asyncio.to_thread(worker.process.wait, 60)
                 assert status == -signal.SIGKILL, worker.log
-        with workers(folder, url, "one", max_attempts=2):
+        with workers(folder, url, "one", training_attempts=2):
             over = await until_over(jobs, job.id)
         assert over.state is JobState.FAILED
         assert over.error.code == "interrupted"
@@ -239,7 +239,7 @@ def test_a_job_cancelled_while_its_worker_is_dead_ends_when_it_is_taken_up(url, 
 def test_two_workers_share_a_queue_and_one_takes_up_what_the_other_leaves(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
-        with workers(folder, url, "one", "two", lost_s=4.0) as both:
+        with workers(folder, url, "one", "two", worker_lost_s=4.0) as both:
             quick = [await jobs.submit(plan(steps=2), SERIES) for _ in range(6)]
             for job in quick:
                 assert (await until_over(jobs, job.id)).attempts == 1
@@ -289,11 +289,11 @@ def is_free(file: str) -> bool:
 def test_a_worker_that_was_given_up_ends_without_another_step(url, folder):
     async def flow():
         jobs = jobs_of(folder, url)
-        with workers(folder, url, "one", lost_s=4.0) as (sleeper,):
+        with workers(folder, url, "one", worker_lost_s=4.0) as (sleeper,):
             job = await jobs.submit(plan(steps=3, gated=1), SERIES)
             await until_true(lambda: 1 in effects(folder, job), "the second step")
             await asyncio.to_thread(stop_between_transactions, sleeper, url)
-            with workers(folder, url, "two", lost_s=4.0):
+            with workers(folder, url, "two", worker_lost_s=4.0):
                 await until(jobs, job.id, lambda job: job.attempts == 2)
                 await until_true(lambda: effects(folder, job) == [0, 1, 1], "taken up")
                 open_gate(folder, job)

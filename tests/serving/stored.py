@@ -8,7 +8,7 @@ from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
 from forecast.models import MODEL_REGISTRY
 from forecast.serving.inline import InlineHost
-from forecast.serving.loaded import QueueLimits
+from forecast.serving.limits import ServingLimits
 from forecast.serving.service import ModelService
 from forecast.store.config import StoreConfig
 from forecast.store.hub_settings import HubSettings
@@ -66,7 +66,7 @@ def service_of(
         mlflow_tracking_uri=None,
         store=store,
     )
-    return ModelService(MODEL_REGISTRY[model_id], sources, QueueLimits(drain_s=10, **limits))
+    return ModelService(MODEL_REGISTRY[model_id], sources, ServingLimits(shutdown_s=10, **limits))
 
 
 def host_of(store: ModelStore | None, folder: Path, model_id: str = "lstm") -> InlineHost:

@@ -13,7 +13,7 @@ from forecast.data.requests import RequestReader
 from forecast.serving import inline
 from forecast.serving.hosts import Call, Operation
 from forecast.serving.inline import InlineHost
-from forecast.serving.loaded import QueueLimits
+from forecast.serving.limits import ServingLimits
 from forecast.serving.service import ModelService
 from forecast.store.config import StoreConfig
 from forecast.store.hub_settings import HubSettings
@@ -61,7 +61,7 @@ def host_of(folder, **limits):
         mlflow_tracking_uri=None,
         store=ModelStore(StoreConfig(root=folder / "models")),
     )
-    service = ModelService(spec_of(), sources, QueueLimits(**limits))
+    service = ModelService(spec_of(), sources, ServingLimits(**limits))
     return InlineHost(service, RequestReader(DataPolicy()))
 
 
@@ -127,7 +127,7 @@ def test_a_followed_load_that_fails_in_any_way_is_tried_again(tmp_path, shelf, m
 
 def test_a_model_that_still_computes_is_not_freed_under_its_thread(tmp_path, shelf):
     async def flow() -> None:
-        host = host_of(tmp_path, drain_s=0.05)
+        host = host_of(tmp_path, shutdown_s=0.05)
         await host.start()
         await host.call(Call(Operation.INITIALIZATION, b"{}"))
         ToyModel.predicting.clear()

@@ -26,12 +26,13 @@ from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
 from forecast.serving.hosts import Call, Operation
 from forecast.serving.inline import InlineHost
-from forecast.serving.loaded import QueueLimits
+from forecast.serving.limits import ServingLimits
 from forecast.serving.service import LoadRequest, ModelService, ModelState
 from forecast.store.config import StoreConfig
 from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
+from tests.examples import examples
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
 PATIENCE_S = 60.0
@@ -72,7 +73,7 @@ def serve(tmp_path, shelf):
             store=ModelStore(StoreConfig(root=tmp_path / "models")),
         )
         service = ModelService(
-            spec or spec_of(weights="local:default"), sources, QueueLimits(**limits)
+            spec or spec_of(weights="local:default"), sources, ServingLimits(**limits)
         )
         made.append(service)
         return service
@@ -85,7 +86,7 @@ def serve(tmp_path, shelf):
 
 @pytest.fixture
 def service(serve):
-    service = serve(max_versions=2)
+    service = serve(versions_loaded=2)
     service.initialize_model(LoadRequest())
     assert ToyModel.entered.acquire(timeout=PATIENCE_S)
     return service
@@ -142,7 +143,7 @@ def test_bytes_bound_them_too_and_one_is_loaded_however_large(serve):
 
 
 def test_a_version_in_use_stays_and_the_next_waits_for_it(serve):
-    service = serve(max_versions=1)
+    service = serve(versions_loaded=1)
     service.initialize_model(LoadRequest())
     first = lease_of(service, "v1.0")
     loaded = first.ready.result(PATIENCE_S)
@@ -267,9 +268,9 @@ def test_other_options_of_the_active_weights_count_for_versions_too(service):
 
 
 def test_many_callers_each_get_the_version_they_asked_for(serve):
-    service = serve(max_versions=1)
+    service = serve(versions_loaded=1)
     service.initialize_model(LoadRequest())
-    asked = random.Random(0).choices(NAMES, k=120)
+    asked = random.Random(0).choices(NAMES, k=examples(400))
     with ThreadPoolExecutor(8) as callers:
         found = list(callers.map(lambda name: offset_of(service, name), asked))
     assert found == [float(name[1]) for name in asked]

@@ -161,7 +161,7 @@ def test_a_killed_pip_is_one_sentence(setup, tmp_path):
 @pytest.mark.parametrize(
     ("options", "asked"),
     [
-        (["--light"], "--no-compile --editable {folder}"),
+        (["--light"], "--editable {folder}"),
         ([], "--editable {folder}[models,mlflow,demo]"),
     ],
 )

@@ -53,16 +53,18 @@ def store_at(folder: Path, **policy: Any) -> ModelStore:
 def fits_at(
     folder: Path, store: ModelStore, limits: ChildLimits = LIMITS, python: Path | None = None
 ) -> Fits:
-    hub = HubSettings(endpoint=None, token=None, offline=True, cache=None)
-    sources = SourceResolver(
+    options = ProcessOptions(python or Path(sys.executable), ENVIRONMENT, limits=limits)
+    return Fits(store, sources_at(folder, store), lambda spec: options)
+
+
+def sources_at(folder: Path, store: ModelStore) -> SourceResolver:
+    return SourceResolver(
         local_roots=[store.config.root],
         cache=folder / "cache",
-        hub=hub,
+        hub=HubSettings(endpoint=None, token=None, offline=True, cache=None),
         mlflow_tracking_uri=None,
         store=store,
     )
-    options = ProcessOptions(python or Path(sys.executable), ENVIRONMENT, limits=limits)
-    return Fits(store, sources, lambda spec: options)
 
 
 class Killed(BaseException):

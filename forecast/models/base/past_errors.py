@@ -19,7 +19,7 @@ PointForecasts = Callable[[Sequence[Series], int], Sequence[FloatArray]]
 ORIGINS = 6
 """Earlier points in time that a series is forecast from, to learn how far off that is."""
 
-_FEW = 8  # errors
+_FEW = 8  # independent errors; below, the offsets are Gaussian
 _POWERS = np.linspace(0.0, 1.0, 21)
 _EXPECTED_POWER = 0.5  # of a random walk
 _TINY = 1e-300
@@ -180,6 +180,7 @@ class PastErrors:
         errors: [K, B], actual minus forecast; NaN where nothing was observed.
         steps: [K, B], how many steps after the last value then observed.
         independent: as how many independent errors they are worth.
+        borrowed: of those, how many are the naive ones.
         gap: missing steps at the end of the series.
         origins: how many of the first rows are forecasts of the model; the rest are naive ones.
         sizes: [K, B], how large errors usually are at that phase of the season; 1 on average.
@@ -191,12 +192,28 @@ class PastErrors:
     independent: float
     gap: int = 0
     origins: int = 0
+    borrowed: float = 0.0
     sizes: FloatArray | float = 1.0
     profile: FloatArray = field(default_factory=lambda: np.ones(1))
 
     @property
     def is_known(self) -> bool:
         return bool(np.isfinite(self.errors).any())
+
+    @property
+    def weights(self) -> FloatArray:
+        """Weigh errors [K, B] by what the model's and the naive ones are worth; they sum to 1."""
+        weights = np.isfinite(self.errors).astype(float)
+        if not self.borrowed:
+            weights /= max(weights.sum(), 1.0)
+            return weights
+        worth = (self.independent - self.borrowed, self.borrowed)
+        for rows, each in zip(
+            (weights[: self.origins], weights[self.origins :]), worth, strict=True
+        ):
+            rows *= each / max(rows.sum(), 1.0)
+        weights /= max(weights.sum(), _TINY)
+        return weights
 
 
 def past_errors_of(
@@ -208,15 +225,16 @@ def past_errors_of(
 ) -> PastErrors:
     """Compare forecasts of a past with what came.
 
-    Where they are of fewer than sixteen steps, and worth fewer than eight independent errors,
-    those of the naive forecast from every observed step are counted too.
+    Where they are worth fewer than eight independent errors, those of naive forecasts from every
+    observed step count for what is missing, but together for no more than there are changes.
 
     Args:
         target: [T].
         origins: how many first steps each forecast was made from.
         points: [B] each; steps beyond T are no errors.
-        adjusted: [T], the target without its season, which the naive forecasts; the target if
-            None.
+        adjusted: [T], the target without its season, which the naive forecasts. None if it is
+            not known whether there is one: then the naive forecasts the target, and counts only
+            where the forecasts are of fewer than sixteen steps.
         season: over which the size of errors may vary.
     """
     reach = max((len(point) for point in points), default=1)
@@ -227,19 +245,30 @@ def past_errors_of(
     errors = padded[times] - np.array(points, dtype=float).reshape(len(times), reach)
     steps = times - np.array(before, dtype=int).reshape(-1, 1)
     independent = _independent(errors, steps, times)
-    distinct = len(np.unique(times[np.isfinite(errors)]))
-    if independent < _FEW and distinct < 2 * _FEW and len(observed) > 1:
+    borrowed = max(min(_FEW, len(observed) - 1) - independent, 0.0)
+    distinct = len(np.unique(times[times < len(target)]))  # observed or not
+    if borrowed and (adjusted is not None or distinct < 2 * _FEW):
         plain = target if adjusted is None else adjusted
         padded = np.concatenate([plain, np.full(reach, np.nan)])
         later = observed[:-1, None] + np.arange(1, reach + 1)
         errors = np.concatenate([errors, padded[later] - plain[observed[:-1], None]])
         steps = np.concatenate([steps, later - observed[:-1, None]])
         times = np.concatenate([times, later])
-        independent = max(independent, len(observed) - 1)
+    else:
+        borrowed = 0.0
     end = int(observed.max(initial=-1)) + 1
     profile = _profile(target[:end], season)
     sizes = profile[(times - end) % len(profile)]
-    return PastErrors(errors, steps, independent, len(target) - end, len(origins), sizes, profile)
+    return PastErrors(
+        errors,
+        steps,
+        independent + borrowed,
+        gap=len(target) - end,
+        origins=len(origins),
+        borrowed=borrowed,
+        sizes=sizes,
+        profile=profile,
+    )
 
 
 def _profile(target: FloatArray, season: int) -> FloatArray:
@@ -270,24 +299,24 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
     The error of step h is taken to grow as h^p, times how large it usually is at that phase of
     the season; p, between 0 and 1, has the largest Gaussian likelihood, with a prior
     N(½, 0.35²). The offsets of what is left are conformal, halfway between
-    asymmetric ones and symmetric ones; with fewer than eight independent errors, Gaussian. Both
-    are widened by the ratio of Student's t to the Gaussian at as many degrees of freedom as
-    there are independent errors: errors of neighbouring steps, and of origins that overlap, are
-    not.
+    asymmetric ones and symmetric ones; with fewer than eight independent errors of the model,
+    and where the conformal ones have no width, Gaussian. Both are widened by the ratio of
+    Student's t to the Gaussian at as many degrees of freedom as there are independent errors:
+    errors of neighbouring steps, and of origins that overlap, are not.
     """
     known = np.isfinite(past.errors)
     if not known.any():
         return np.zeros((len(levels), len(ahead)))
-    errors = (past.errors / past.sizes)[known]
-    power = _power(errors, past.steps[known], past.independent)
+    errors, weights = (past.errors / past.sizes)[known], past.weights[known]
+    power = _power(errors, weights, past.steps[known], past.independent)
     asked = np.asarray(levels, dtype=float)
     normal = np.array([NormalDist().inv_cdf(level) for level in levels])
     values = errors / past.steps[known] ** power
-    if past.independent < _FEW:
-        offsets = normal * _root_mean_square(values)
-    else:
+    offsets = normal * _root_mean_square(values, weights)
+    if past.independent - past.borrowed >= _FEW:
         both = np.concatenate([values, -values])
-        offsets = (conformal_offsets(values, levels) + conformal_offsets(both, levels)) / 2
+        shaped = (conformal_offsets(values, levels) + conformal_offsets(both, levels)) / 2
+        offsets = np.sort(np.where(shaped == 0, offsets, shaped))
     wide = _student(past.independent, asked)
     wider = np.where(normal == 0, 1.0, wide / np.where(normal, normal, 1.0))
     growth = ahead.astype(float) ** power * past.profile[(ahead - 1) % len(past.profile)]
@@ -329,24 +358,25 @@ def _apart(times: IntArray) -> int:
     return count
 
 
-def _root_mean_square(values: FloatArray) -> float:
+def _root_mean_square(values: FloatArray, weights: FloatArray) -> float:
     largest = float(np.abs(values).max())
-    return largest * float(np.sqrt(np.mean((values / largest) ** 2))) if largest > 0 else 0.0
+    return largest * float(np.sqrt(weights @ (values / largest) ** 2)) if largest > 0 else 0.0
 
 
-def _power(errors: FloatArray, steps: IntArray, independent: float) -> float:
+def _power(errors: FloatArray, weights: FloatArray, steps: IntArray, independent: float) -> float:
     """Find the p for which the errors look most like N(0, s² h^2p), among 0, 0.05, …, 1.
 
     Args:
         errors: [n], none missing.
+        weights: [n], which sum to 1.
         steps: [n].
         independent: as how many errors they count against the prior.
     """
-    size = _root_mean_square(errors)
+    size = _root_mean_square(errors, weights)
     if size == 0:
         return _EXPECTED_POWER
     logs = np.log(steps)
-    variance = (np.exp(-2 * _POWERS[:, None] * logs) * (errors / size) ** 2).mean(axis=1)  # [P]
-    cost = _POWERS * logs.mean() + np.log(np.maximum(variance, _TINY)) / 2
+    variance = np.exp(-2 * _POWERS[:, None] * logs) * (errors / size) ** 2 @ weights  # [P]
+    cost = _POWERS * (weights @ logs) + np.log(np.maximum(variance, _TINY)) / 2
     prior = 4 * (_POWERS - _EXPECTED_POWER) ** 2
     return float(_POWERS[np.argmin(independent * cost + prior)])

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from prophet import Prophet
 
 _SEEDS = 2**32  # as many as numpy's global generator knows
-_LONGEST_FIT_S = 60  # of one run of the optimiser; 20 000 steps take some 5
+_LONGEST_FIT_S = 60  # of one run of the optimiser
+_NEWTON_ROWS = 100  # fewer are fitted by Newton's method
+_NEWTON_STEPS = 1000  # 100 to 300 converge; without noise in the series no number does
 _NARROW = 0.01  # a range below it, relative to the largest value, needs the scaling minmax
 
 
@@ -267,10 +269,13 @@ def _table(job: Job) -> pd.DataFrame:
 
 
 def _fit(model: "Prophet", table: pd.DataFrame, job: Job) -> "Prophet":
+    limits = {"timeout": _LONGEST_FIT_S}
+    if np.isfinite(job.target).sum() < _NEWTON_ROWS:
+        limits["iter"] = _NEWTON_STEPS
     # Stan's files go with the folder; by default they stay as long as the worker lives.
     with TemporaryDirectory(prefix="prophet-") as folder:
         try:
-            model.fit(table, output_dir=folder, timeout=_LONGEST_FIT_S)
+            model.fit(table, output_dir=folder, **limits)
         except (RuntimeError, TimeoutError) as error:
             raise BadModelOutput(f"Prophet's optimiser failed on series {job.item_id!r}") from error
     return model

@@ -1,6 +1,6 @@
 """The past of a batch of series, with running sums for means of any window."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,16 @@ LOOK_BACK = 768  # steps the experts use
 CONTEXT = 512  # steps the network sees, one by one
 BLOCK = 128  # future steps of one pass
 PATCH = 16
+
+
+Kind = TypeVar("Kind", bound=np.generic)
+
+
+def taken(values: npt.NDArray[Kind], steps: Integers) -> npt.NDArray[Kind]:
+    """Pick steps [N, K] of each row [N, T]; NumPy's `take_along_axis` takes twice as long."""
+    rows = np.arange(len(values))[:, None] * values.shape[1]
+    picked: npt.NDArray[Kind] = values.ravel().take(rows + steps)
+    return picked
 
 
 class Context(NamedTuple):
@@ -28,8 +38,8 @@ class Context(NamedTuple):
     def mean(self, width: Integers) -> Floats:
         """Average the observed values of the last `width` steps [N], at each step: [N, L]."""
         starts = np.maximum(np.arange(1, self.values.shape[1] + 1) - width[:, None], 0)
-        total = self.sums[:, 1:] - np.take_along_axis(self.sums, starts, axis=1)
-        count = self.counts[:, 1:] - np.take_along_axis(self.counts, starts, axis=1)
+        total = self.sums[:, 1:] - taken(self.sums, starts)
+        count = self.counts[:, 1:] - taken(self.counts, starts)
         return np.where(count > 0, total / np.maximum(count, 1), self.filled)
 
     def latest_mean(self, width: int) -> Floats:
@@ -45,7 +55,7 @@ def context_of(values: Floats) -> Context:
     latest = np.maximum.accumulate(np.where(observed, steps, 0), axis=1)
     first = observed.argmax(axis=1)
     latest = np.maximum(latest, first[:, None])
-    filled = np.take_along_axis(values, latest, axis=1)
+    filled = taken(values, latest)
     start = np.zeros((len(values), 1))
     known = np.where(observed, values, 0)
     sums = np.concatenate([start, np.cumsum(known, axis=1, dtype=np.float64)], axis=1)

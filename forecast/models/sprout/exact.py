@@ -6,7 +6,7 @@ exact.
 
 import numpy as np
 
-from forecast.models.sprout.context import Floats, Integers
+from forecast.models.sprout.context import Floats, Integers, taken
 
 _FEWEST = 10  # differences that must agree
 _TOLERANCE = 0.005  # standard deviations of the series
@@ -40,7 +40,7 @@ def _continued(values: Floats, season: Integers, horizon: int) -> tuple[Floats, 
     """
     length = values.shape[1]
     before = np.arange(length) - season[:, None]
-    earlier = np.take_along_axis(values, np.maximum(before, 0), axis=1)
+    earlier = taken(values, np.maximum(before, 0))
     change = np.where(before >= 0, values - earlier, np.nan)
     known = ~np.isnan(change)
     count = np.maximum(known.sum(axis=1), 1)
@@ -48,7 +48,7 @@ def _continued(values: Floats, season: Integers, horizon: int) -> tuple[Floats, 
     off = np.sqrt((np.where(known, change - mean[:, None], 0) ** 2).sum(axis=1) / count)
     ahead = np.arange(horizon) // season[:, None] + 1
     source = length + np.arange(horizon) - ahead * season[:, None]
-    repeated = np.take_along_axis(values, source, axis=1) + mean[:, None] * ahead
+    repeated = taken(values, source) + mean[:, None] * ahead
     sure = (count >= np.maximum(season, _FEWEST)) & ~np.isnan(repeated).any(axis=1)
     share = np.where(sure, np.exp(-np.minimum((off / _TOLERANCE) ** 2, 50)), 0)
     return np.where(sure[:, None], repeated, 0), np.where(share > 1e-6, share, 0)

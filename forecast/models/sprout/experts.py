@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forecast.models.sprout.context import CONTEXT, Context, Floats, Integers, Mask
+from forecast.models.sprout.context import CONTEXT, Context, Floats, Integers, Mask, taken
 from forecast.models.sprout.seasonal import Season
 
 EXPERTS = 16
@@ -68,10 +68,7 @@ def _corrected_error(context: Context, whole: Mask, forecast: Floats, width: Int
     counts = np.concatenate([zero, np.cumsum(usable, axis=1, dtype=np.float64)], axis=1)
     ends = np.maximum(np.arange(CONTEXT) + 1 - width[:, None], 0)
     begins = np.maximum(ends - np.maximum(width, 3)[:, None], 0)
-    total, count = (
-        np.take_along_axis(running, ends, axis=1) - np.take_along_axis(running, begins, axis=1)
-        for running in (sums, counts)
-    )
+    total, count = (taken(running, ends) - taken(running, begins) for running in (sums, counts))
     usable = usable & (count > 0)
     error = _mean_error(missed - total / np.maximum(count, 1), usable)
     return np.where(usable.sum(axis=1) >= 3, error, 1.0)

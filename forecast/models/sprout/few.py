@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 
 from forecast.models.sprout.context import Floats
-from forecast.models.sprout.forward import LEVELS
+from forecast.models.sprout.tails import LEVELS
 
 _ENOUGH = 8  # equal values that make a constant
 _SHARE = 0.25  # of the value, that one such value is taken to deviate by

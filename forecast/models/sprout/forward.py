@@ -13,6 +13,8 @@ from forecast.models.sprout.experts import EXPERTS
 from forecast.models.sprout.features import Inputs
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+COVERAGES = (0.8, 0.9, 0.95, 0.98, 0.99)
+"""Of the interval between the outer deciles, and of wider ones that it can be stretched to."""
 BLOCKS = 4
 HEADS = 4
 FUTURE_PATCHES = 8
@@ -22,7 +24,7 @@ Weights = Mapping[str, Floats]
 
 _OF_BLOCKS = ("norm_attention", "norm_feed", "mix", "out", "widen", "narrow")
 NAMES = {
-    *("patch", "scalar", "position", "norm", "head", "bias", "trust"),
+    *("patch", "scalar", "position", "norm", "head", "bias", "trust", "stretch"),
     *(f"blocks.{number}.{name}" for number in range(BLOCKS) for name in _OF_BLOCKS),
 }
 
@@ -42,7 +44,7 @@ def forward(weights: Weights, inputs: Inputs) -> Floats:
     said: Floats = _normed(tokens[:, history:], weights["norm"]) @ weights["head"] + weights["bias"]
     said = said.reshape(len(tokens), -1, EXPERTS + len(LEVELS)).transpose(0, 2, 1)
     said[:, :EXPERTS] += (inputs.skills * weights["trust"])[:, :, None]
-    return _quantiles(said, inputs.experts, inputs.spread[:, None])
+    return _quantiles(said, inputs.experts, inputs.spread[:, None], weights["stretch"][0])
 
 
 def _block(weights: Weights, name: str, tokens: Floats, hidden: Mask) -> Floats:
@@ -71,10 +73,10 @@ def _visible(empty: Mask, history: int) -> Mask:
     return seen
 
 
-def _quantiles(said: Floats, experts: Floats, spread: Floats) -> Floats:
+def _quantiles(said: Floats, experts: Floats, spread: Floats, stretch: float) -> Floats:
     gate = _softmax(said[:, :EXPERTS], axis=1)
     middle = (gate * experts).sum(axis=1) + said[:, EXPERTS] * spread
-    apart = np.logaddexp(said[:, EXPERTS + 1 :], np.float32(0)) * spread[:, None]
+    apart = np.logaddexp(said[:, EXPERTS + 1 :], np.float32(0)) * (spread * stretch)[:, None]
     half = apart.shape[1] // 2
     below = middle[:, None] - np.cumsum(apart[:, :half], axis=1)
     above = middle[:, None] + np.cumsum(apart[:, half:], axis=1)

@@ -7,7 +7,14 @@ from torch.nn import functional
 from forecast.models.sprout.context import CONTEXT, PATCH
 from forecast.models.sprout.experts import EXPERTS, TREND_EXPERTS
 from forecast.models.sprout.features import CHANNELS, SCALARS
-from forecast.models.sprout.forward import BLOCKS, EPSILON, FUTURE_PATCHES, HEADS, LEVELS
+from forecast.models.sprout.forward import (
+    BLOCKS,
+    COVERAGES,
+    EPSILON,
+    FUTURE_PATCHES,
+    HEADS,
+    LEVELS,
+)
 
 HISTORY_PATCHES = CONTEXT // PATCH
 _WIDEN = 4  # times the width, within a feed-forward layer
@@ -53,6 +60,8 @@ class SproutNetwork(nn.Module):
         self.head = nn.Parameter(torch.zeros(width, PATCH * (EXPERTS + len(LEVELS))))
         self.bias = nn.Parameter(_first_bias())
         self.trust = nn.Parameter(torch.full((EXPERTS,), _FIRST_TRUST))
+        self.stretch: Tensor
+        self.register_buffer("stretch", torch.ones(len(COVERAGES)))  # set when it is calibrated
 
     def forward(
         self,
@@ -77,7 +86,8 @@ class SproutNetwork(nn.Module):
         ends = _normed(tokens[:, history:], self.norm)
         said = (ends @ self.head + self.bias).view(len(steps), -1, EXPERTS + len(LEVELS))
         trusted = functional.pad(skills * self.trust, (0, len(LEVELS)))
-        return quantiles(said.transpose(1, 2) + trusted[..., None], experts, spread[:, None])
+        said = said.transpose(1, 2) + trusted[..., None]
+        return quantiles(said, experts, spread[:, None], self.stretch[0])
 
 
 def visible_patches(empty: Tensor, history: int) -> Tensor:
@@ -89,11 +99,11 @@ def visible_patches(empty: Tensor, history: int) -> Tensor:
     return ((before & ~empty[:, None]) | itself)[:, None]
 
 
-def quantiles(said: Tensor, experts: Tensor, spread: Tensor) -> Tensor:
+def quantiles(said: Tensor, experts: Tensor, spread: Tensor, stretch: Tensor) -> Tensor:
     """Turn the head's output [N, E + Q, H] into quantiles that cannot cross [N, Q, H]."""
     gate = said[:, :EXPERTS].softmax(dim=1)
     middle = (gate * experts).sum(dim=1) + said[:, EXPERTS] * spread
-    apart = functional.softplus(said[:, EXPERTS + 1 :]) * spread[:, None]
+    apart = functional.softplus(said[:, EXPERTS + 1 :]) * (spread * stretch)[:, None]
     half = apart.shape[1] // 2
     below = middle[:, None] - apart[:, :half].cumsum(dim=1)
     above = middle[:, None] + apart[:, half:].cumsum(dim=1)

@@ -17,7 +17,7 @@ from forecast.models.sprout.experts import EXPERTS
 from forecast.models.sprout.features import CHANNELS, SCALARS, Inputs
 from forecast.models.sprout.windows import Windows, training_windows
 
-PART = 256  # windows that a process makes at a time
+PART = 512  # windows that a process makes at a time
 _PATCHES = (CONTEXT + BLOCK) // PATCH
 _ROW = np.dtype(
     [

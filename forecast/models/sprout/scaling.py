@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecast.models.sprout.context import Floats
+from forecast.models.sprout.context import Floats, taken
 
 _FLAT = 1e-12  # of the largest deviation or size, below which a spread is rounding
 
@@ -26,7 +26,7 @@ def standardise(values: Floats) -> Standardised:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # rows of nothing but NaN
-        median = np.nanmedian(values, axis=1, keepdims=True)
+        median = _median(values)
         apart = values - median
         size = np.nanmax(np.abs(apart), axis=1, keepdims=True)
         flat = ~(size > _FLAT * np.abs(median))
@@ -37,3 +37,12 @@ def standardise(values: Floats) -> Standardised:
     deviation = np.where(deviation > 0, deviation, 1.0)
     scale = np.where(flat, 0.0, unit * deviation)
     return Standardised((apart - mean) / deviation, (median + unit * mean)[:, 0], scale[:, 0])
+
+
+def _median(values: Floats) -> Floats:
+    """Give the median of each row without NaN [N, 1]; NumPy's takes ten times longer."""
+    ordered = np.sort(values, axis=1)  # NaN last
+    count = np.maximum((~np.isnan(values)).sum(axis=1, keepdims=True), 1)
+    low, high = (taken(ordered, place) for place in ((count - 1) // 2, count // 2))
+    median: Floats = low + (high - low) / 2
+    return median

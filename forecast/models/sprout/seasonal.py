@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecast.models.sprout.context import CONTEXT, Context, Floats, Integers, Mask
+from forecast.models.sprout.context import CONTEXT, Context, Floats, Integers, Mask, taken
 
 
 class Season(NamedTuple):
@@ -40,12 +40,12 @@ def seasonal(context: Context, season: Integers, horizon: int) -> Season:
         [level[:, length - CONTEXT - 1 : -1], np.repeat(level[:, -1:], horizon, axis=1)], axis=1
     )
     inside = source >= context.first[:, None]
-    at = np.take_along_axis(place, np.maximum(source, 0), axis=1)
+    at = taken(place, np.maximum(source, 0))
     tile, usual, seen = _along_phases(context, level, place, phase_start)
-    whole = inside & np.take_along_axis(seen, at, axis=1)
-    tile = np.where(whole, np.take_along_axis(tile, at, axis=1), before)
-    usual = np.where(inside, np.take_along_axis(usual, at, axis=1), 0)
-    ago = np.take_along_axis(level, np.maximum(source[:, :CONTEXT], 0), axis=1)
+    whole = inside & taken(seen, at)
+    tile = np.where(whole, taken(tile, at), before)
+    usual = np.where(inside, taken(usual, at), 0)
+    ago = taken(level, np.maximum(source[:, :CONTEXT], 0))
     last, earlier = level[:, -1], _at(level, length - 1 - season)
     has_two = context.first + 2 * season <= length
     change = np.where(has_two, last - earlier, 0)
@@ -74,22 +74,16 @@ def _along_phases(
     context: Context, level: Floats, place: Integers, phase_start: Integers
 ) -> tuple[Floats, Floats, Mask]:
     """Give, sorted by phase, the last value, the usual deviation and whether there is any."""
-    size = context.values.shape
-    values, deviation, observed, start = (
-        np.empty(size, np.float32),
-        np.empty(size, np.float32),
-        np.empty(size, bool),
-        np.empty(size, np.int64),
-    )
+    steps = np.arange(place.shape[1])
+    order = np.empty_like(place)
+    np.put_along_axis(order, place, steps[None], axis=1)
     filled = np.where(context.observed, context.values, 0)
-    np.put_along_axis(values, place, filled, axis=1)
-    np.put_along_axis(deviation, place, (filled - level) * context.observed, axis=1)
-    np.put_along_axis(observed, place, context.observed, axis=1)
-    np.put_along_axis(start, place, phase_start, axis=1)
-    steps = np.arange(size[1])
+    values, observed = taken(filled, order), taken(context.observed, order)
+    deviation = taken((filled - level) * context.observed, order)
+    start = taken(phase_start, order)
     latest = np.maximum.accumulate(np.where(observed, steps, -1), axis=1)
     seen = latest >= start
-    tile = np.take_along_axis(values, np.maximum(latest, 0), axis=1)
+    tile = taken(values, np.maximum(latest, 0))
     return tile, _usual(deviation, observed, start), seen
 
 
@@ -102,14 +96,14 @@ def _usual(deviation: Floats, observed: Mask, start: Integers) -> Floats:
     usual = np.zeros(deviation.shape, dtype=np.float32)
     for cycles in (2, 4, 10):
         begin = np.maximum(ends - cycles, start)
-        total = sums[:, 1:] - np.take_along_axis(sums, begin, axis=1)
-        count = counts[:, 1:] - np.take_along_axis(counts, begin, axis=1)
+        total = sums[:, 1:] - taken(sums, begin)
+        count = counts[:, 1:] - taken(counts, begin)
         usual += (total / np.maximum(count, 1)).astype(np.float32) / 3
     return usual
 
 
 def _at(values: Floats, steps: Integers) -> Floats:
-    picked: Floats = np.take_along_axis(values, np.maximum(steps, 0)[:, None], axis=1)[:, 0]
+    picked: Floats = taken(values, np.maximum(steps, 0)[:, None])[:, 0]
     return picked
 
 

@@ -9,8 +9,8 @@ from forecast.models.sprout.context import BLOCK, CONTEXT, LOOK_BACK, PATCH, Flo
 from forecast.models.sprout.features import Inputs, features
 from forecast.models.sprout.generator.drawing import Random, log_uniform
 from forecast.models.sprout.generator.simulation import hints, simulate
+from forecast.models.sprout.prepared import prepare
 from forecast.models.sprout.scaling import standardise
-from forecast.models.sprout.seasons import found_seasons
 
 _FARTHEST = 30.0  # standard deviations that a target may lie away
 _HORIZONS = (16, 32, 48, 64, 96, 128)
@@ -59,11 +59,13 @@ def training_windows(rng: Random, count: int) -> Windows:
     past, future = simulated.values[:, :LOOK_BACK].copy(), simulated.values[:, LOOK_BACK:]
     past[np.arange(LOOK_BACK) < LOOK_BACK - simulated.seen[:, None]] = np.nan
     _cut_gaps(rng, past)
-    values, centre, scale = standardise(past)
+    prepared = prepare(past)
+    values, centre, scale = standardise(prepared.values)
     told = hints(rng, simulated.seasons)
-    seasons = np.where(told > 0, told, found_seasons(values))
+    seasons = np.where(told > 0, told, prepared.found)
     unit = np.where(scale > 0, scale, 1.0)[:, None]
-    targets = np.clip((future - centre[:, None]) / unit, -_FARTHEST, _FARTHEST)
+    ahead = (prepared.apply(future) - centre[:, None]) / unit
+    targets = np.clip(ahead, -_FARTHEST, _FARTHEST)
     weights = _weights(rng, simulated.seen) * (scale > 0)[:, None]
     return Windows(features(values, seasons, BLOCK), targets, weights)
 

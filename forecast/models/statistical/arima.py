@@ -16,6 +16,7 @@ from forecast.models.statistical.methods import (
     central_levels,
     column_of,
     finite,
+    hindsight_of,
     library_errors,
 )
 
@@ -46,6 +47,10 @@ class Arima:
     @property
     def state(self) -> Any:
         return self.model.model_
+
+    @property
+    def hindsight(self) -> float:
+        return hindsight_of(self.length)
 
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(_NAME):

@@ -35,6 +35,10 @@ class Foundation:
     season: int = 1
 
     @property
+    def hindsight(self) -> float:
+        return 1.0
+
+    @property
     def state(self) -> Any:
         """What it is made again from."""
         return {"values": self.values, "freq": self.freq and self.freq.alias}

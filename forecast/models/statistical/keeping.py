@@ -33,6 +33,8 @@ def document_of(combination: Combination) -> Document:
         "sizes": _encoded(np.broadcast_to(past.sizes, past.errors.shape)),
         "profile": _encoded(past.profile),
         "independent": past.independent,
+        "origins": past.origins,
+        "borrowed": past.borrowed,
         "gap": past.gap,
         "explained": 0.0 if combination.effect is None else combination.share,
     }
@@ -58,10 +60,16 @@ def restore(model: Any, document: Document) -> Any:
 
 def errors_of(document: Document) -> PastErrors:
     errors, steps = _decoded(document["errors"]), _decoded(document["steps"])
-    independent, gap = document["independent"], document["gap"]
-    sizes = _decoded(document.get("sizes", 1.0))  # older versions kept none
-    profile = np.atleast_1d(_decoded(document.get("profile", 1.0)))
-    return PastErrors(errors, steps, independent, gap, sizes=sizes, profile=profile)
+    return PastErrors(
+        errors,
+        steps,
+        document["independent"],
+        gap=document["gap"],
+        origins=document.get("origins", 0),  # older versions kept none of these
+        borrowed=document.get("borrowed", 0.0),
+        sizes=_decoded(document.get("sizes", 1.0)),
+        profile=np.atleast_1d(_decoded(document.get("profile", 1.0))),
+    )
 
 
 def _member(document: Document) -> Member:

@@ -61,6 +61,13 @@ class Member(Protocol):
     def state(self) -> Any:
         """What was fitted, to be kept."""
 
+    @property
+    def hindsight(self) -> float:
+        """What errors at earlier origins are multiplied by, to be as large as those to come.
+
+        They are too small where parameters were found with the steps that are forecast.
+        """
+
     def forecast(self, horizon: int) -> FloatArray:
         """Forecast from the end of what was fitted: [H]."""
 
@@ -76,6 +83,17 @@ class Member(Protocol):
 
 
 _SHORT = 40
+_REPEAT = ("naive", "seasonal_naive")
+_PARAMETERS = 5  # that a method has, roughly; the coverage of simulated series agrees
+
+
+def hindsight_of(length: int) -> float:
+    """Return the ratio of the errors to come to those of a fit to `length` steps.
+
+    The square root of (n + p) / (n - p), as in the final prediction error (Akaike 1969).
+    """
+    parameters = min(_PARAMETERS, length / 2)
+    return float(np.sqrt((length + parameters) / (length - parameters)))
 
 
 class CannotFit(Exception):
@@ -104,6 +122,12 @@ class Fitted:
     @property
     def state(self) -> Any:
         return self.model.model_
+
+    @property
+    def hindsight(self) -> float:
+        if self.length <= _SHORT or self.name in _REPEAT:
+            return 1.0
+        return hindsight_of(self.length)
 
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(self.name):

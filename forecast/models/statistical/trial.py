@@ -227,9 +227,11 @@ class Trial:
         for row, origin in zip(points, self.origins, strict=True):
             row -= effect[origin : origin + self.block]
         seasonal = self.history.seasons and not set(names) <= {*ALWAYS, *PLAIN}
-        adjusted = self._adjusted(rest) if seasonal else None
+        adjusted = self._adjusted(rest) if seasonal else rest
         season = self.history.seasons[0] if self.history.seasons else 1
         past = past_errors_of(rest, self.origins, list(points), adjusted, season)
+        hindsight = [self.fitted[name].hindsight for name in used]
+        past.errors[: past.origins] *= shares @ np.array(hindsight)
         members = tuple(self.fitted[name] for name in used)
         ahead = self.effect if self.covariates else None
         return Combination(members, tuple(shares), past, ahead)

@@ -35,20 +35,6 @@ _RECORD, _LOCK = "dataset.json", ".lock"
 _DRAFT = ".staged-"
 _LEFT_BEHIND_S = 3600.0  # longer than any request takes between writing a draft and placing it
 _READS = 10  # of a dataset that is replaced meanwhile
-_GIB = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetOptions:
-    """Where datasets are kept, and how much of them.
-
-    Attributes:
-        max_bytes: of the files of all datasets together.
-    """
-
-    folder: Path
-    max_datasets: int = 100
-    max_bytes: int = 4 * _GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +113,9 @@ def check_name(name: str) -> None:
 class Datasets:
     """The datasets of a deployment. Safe to use from several threads and processes."""
 
-    def __init__(self, options: DatasetOptions, policy: DataPolicy) -> None:
+    def __init__(self, folder: Path, policy: DataPolicy) -> None:
         """Remember where; nothing is read or written yet."""
-        self._options = options
+        self._root = folder
         self._policy = policy
 
     def put(self, name: str, sent: SentFile, schema: TableSchema) -> tuple[Dataset, bool]:
@@ -156,8 +142,8 @@ class Datasets:
             StoreError: it cannot be written.
         """
         check_name(name)
-        if len(sent.body) > self._options.max_bytes:
-            raise TooLarge(f"datasets may have {self._options.max_bytes} bytes together")
+        if len(sent.body) > self._policy.max_datasets_bytes:
+            raise TooLarge(f"datasets may have {self._policy.max_datasets_bytes} bytes together")
         dataset = self._described(name, sent, schema)
         with _errors_of_disk():
             return StagedDataset(dataset, self._draft(sent.body))
@@ -173,7 +159,7 @@ class Datasets:
         dataset = staged.dataset
         folder = self._folder(dataset.name)
         record = folder / _RECORD
-        with locked(self._options.folder / _LOCK):
+        with locked(self._root / _LOCK):
             self._check_room([one for one in self.all() if one.name != dataset.name], dataset)
             with _errors_of_disk():
                 before = record.read_text() if record.exists() else None
@@ -193,7 +179,7 @@ class Datasets:
 
     def all(self) -> list[Dataset]:
         """List the datasets by their names; what cannot be read is left out."""
-        folders = self._options.folder
+        folders = self._root
         if not folders.is_dir():
             return []
         names = sorted(path.name for path in folders.iterdir() if _NAME.fullmatch(path.name))
@@ -221,7 +207,7 @@ class Datasets:
         """
         self.get(name)
         try:
-            with locked(self._options.folder / _LOCK):
+            with locked(self._root / _LOCK):
                 (self._folder(name) / _RECORD).unlink(missing_ok=True)
                 shutil.rmtree(self._folder(name), ignore_errors=True)
         except OSError as error:
@@ -246,7 +232,7 @@ class Datasets:
 
     def _folder(self, name: str) -> Path:
         check_name(name)
-        return self._options.folder / name
+        return self._root / name
 
     def _described(self, name: str, sent: SentFile, schema: TableSchema) -> Dataset:
         frame = read_frame(sent.body, sent.format, self._policy, text_columns(schema))
@@ -269,7 +255,7 @@ class Datasets:
         )
 
     def _check_room(self, others: list[Dataset], new: Dataset) -> None:
-        most, most_bytes = self._options.max_datasets, self._options.max_bytes
+        most, most_bytes = self._policy.max_datasets, self._policy.max_datasets_bytes
         if len(others) >= most:
             raise Conflict(f"{len(others)} datasets are kept, all that may be; delete one first")
         used = sum(one.size_bytes for one in others)
@@ -280,7 +266,7 @@ class Datasets:
             )
 
     def _draft(self, body: bytes) -> Path:
-        folder = self._options.folder
+        folder = self._root
         folder.mkdir(parents=True, exist_ok=True)
         for left_behind in folder.glob(f"{_DRAFT}*"):
             if left_behind.stat().st_mtime < time.time() - _LEFT_BEHIND_S:
@@ -303,7 +289,7 @@ class Datasets:
 
     def _read_record(self, name: str) -> Dataset | None:
         try:
-            text = (self._options.folder / name / _RECORD).read_bytes()
+            text = (self._root / name / _RECORD).read_bytes()
             return Dataset.model_validate_json(text)
         except (OSError, ValidationError):
             return None

@@ -21,12 +21,20 @@ def pool() -> Iterator[ProcessPool]:
     pool.close()
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[ProcessPool]:
+    """A pool for the tests that leave its workers alive, so that they start once."""
+    shared = ProcessPool("math", max_workers=2)
+    yield shared
+    shared.close()
+
+
 def worker_ids(pool: ProcessPool) -> set[int]:
     return set(pool._executor._processes) if pool._executor else set()
 
 
-def test_results_come_in_the_order_of_the_items(pool):
-    assert pool.map(math.factorial, [5, 3, 4, 0]) == [120, 6, 24, 1]
+def test_results_come_in_the_order_of_the_items(shared):
+    assert shared.map(math.factorial, [5, 3, 4, 0]) == [120, 6, 24, 1]
 
 
 def test_nothing_starts_before_it_is_needed_nor_for_nothing(pool):
@@ -35,27 +43,27 @@ def test_nothing_starts_before_it_is_needed_nor_for_nothing(pool):
     assert pool._executor is None
 
 
-def test_there_are_never_more_workers_than_asked(pool):
-    pool.map(math.factorial, list(range(50)))
-    assert 1 <= len(worker_ids(pool)) <= 2
+def test_there_are_never_more_workers_than_asked(shared):
+    shared.map(math.factorial, list(range(50)))
+    assert 1 <= len(worker_ids(shared)) <= 2
 
 
-def test_an_error_of_one_item_reaches_the_caller_and_leaves_the_workers_alive(pool):
+def test_an_error_of_one_item_reaches_the_caller_and_leaves_the_workers_alive(shared):
     with pytest.raises(ValueError, match="negative"):
-        pool.map(math.factorial, [1, -1, 2])
-    before = worker_ids(pool)
-    assert pool.map(math.factorial, [3]) == [6]
-    assert worker_ids(pool) >= before
+        shared.map(math.factorial, [1, -1, 2])
+    before = worker_ids(shared)
+    assert shared.map(math.factorial, [3]) == [6]
+    assert worker_ids(shared) >= before
 
 
-def test_all_items_run_even_where_one_fails(pool, tmp_path: Path):
+def test_all_items_run_even_where_one_fails(shared, tmp_path: Path):
     with pytest.raises(FileExistsError):
-        pool.map(os.mkdir, [str(tmp_path), str(tmp_path / "after")])
+        shared.map(os.mkdir, [str(tmp_path), str(tmp_path / "after")])
     assert (tmp_path / "after").is_dir()
 
 
-def test_workers_run_their_libraries_on_one_thread(pool):
-    assert pool.map(os.getenv, ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"]) == ["1", "1"]
+def test_workers_run_their_libraries_on_one_thread(shared):
+    assert shared.map(os.getenv, ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"]) == ["1", "1"]
 
 
 def test_a_worker_killed_while_idle_is_replaced_unseen(pool):

@@ -15,6 +15,7 @@ from forecast.core.types import ForecastTask, Series
 from forecast.models.sprout import model as sprout_model
 from forecast.models.sprout.forward import forward
 from forecast.models.sprout.model import SproutModel
+from forecast.models.sprout.prepared import prepare
 
 DECILES = tuple(np.round(np.arange(0.1, 1, 0.1), 1))
 
@@ -39,6 +40,17 @@ def forecast(model, values, horizon, freq="h"):
 def noisy_days(steps=500, seed=0):
     rng = np.random.default_rng(seed)
     return 20 + 5 * np.sin(2 * np.pi * np.arange(steps) / 24) + rng.standard_normal(steps)
+
+
+def visits(steps=500, seed=0):
+    """Simulate hourly counts of visits, which vary in proportion to their level."""
+    rng = np.random.default_rng(seed)
+    day = np.sin(2 * np.pi * np.arange(steps) / 24)
+    return np.exp(5 + 2 * day + 0.15 * rng.standard_normal(steps))
+
+
+def walk(steps=500, seed=0):
+    return np.cumsum(np.random.default_rng(seed).standard_normal(steps))
 
 
 def test_serving_imports_no_torch():
@@ -83,9 +95,11 @@ def test_a_constant_stays_as_it_is(model):
     assert (answer.quantiles == 7.25).all()
 
 
-@pytest.mark.parametrize(("factor", "offset"), [(1000.0, 5e4), (1e-9, 0.0), (3.0, 1e6)])
-def test_it_does_not_matter_in_what_unit_a_series_is(model, factor, offset):
-    values = noisy_days() - 60
+@pytest.mark.parametrize("simulated", [noisy_days, visits, walk])
+@pytest.mark.parametrize(("factor", "offset"), [(1000.0, 5e4), (1e-9, -1e-6), (3.0, -1e6)])
+def test_it_does_not_matter_in_what_unit_a_series_is(model, factor, offset, simulated):
+    values = simulated()
+    values -= values.max() + 1  # below 0, or no forecast may be
     plain = forecast(model, values, 200)
     moved = forecast(model, values * factor + offset, 200)
     spread = values.std()
@@ -101,9 +115,13 @@ def test_huge_and_tiny_values_are_forecast(model):
         assert 10 < answer.mean.mean() / size < 30
 
 
-def test_a_series_gets_the_same_bits_alone_and_in_company(model):
-    batch = [series_of(noisy_days(steps, steps)) for steps in (1, 2, 30, 31, 200, 500, 900)]
-    task = ForecastTask(40, DECILES)
+@pytest.mark.parametrize("horizon", [40, 300])
+def test_a_series_gets_the_same_bits_alone_and_in_company(model, horizon):
+    lengths = (1, 2, 30, 31, 200, 500, 900)
+    batch = [
+        series_of(values(steps, steps)) for steps in lengths for values in (noisy_days, visits)
+    ]
+    task = ForecastTask(horizon, DECILES)
     together = model.predict(batch, task)
     for series, answer in zip(batch, together, strict=True):
         alone = model.predict([series], task)[0]
@@ -115,12 +133,18 @@ def test_a_horizon_does_not_change_what_comes_before(model):
     np.testing.assert_allclose(short.quantiles, long.quantiles[:, :, :10], rtol=1e-5)
 
 
-def test_intervals_do_not_shrink_beyond_one_pass(model):
-    walk = np.cumsum(np.random.default_rng(0).standard_normal(600))
-    for values in (walk, noisy_days()):
-        answer = forecast(model, values, 1024)
-        width = (answer.quantiles[0, -1] - answer.quantiles[0, 0]).reshape(8, 128).mean(axis=1)
-        assert (np.diff(width) > -0.02 * width[0]).all(), width
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("simulated", [walk, noisy_days])
+def test_intervals_do_not_shrink_beyond_one_pass(model, simulated, seed):
+    """A step is compared with the one a season before, also where the season is chance."""
+    values = simulated(512, seed)
+    season = 24 if simulated is noisy_days else prepare(values[None]).found[0, 0]
+    season = season if season <= 56 else 1
+    answer = forecast(model, values, 1024, "h" if simulated is noisy_days else "YS")
+    width = (answer.quantiles[0, -1] - answer.quantiles[0, 0])[128 - season :]
+    later, earlier = width[season:], width[:-season]
+    assert (later >= earlier * (1 - 1e-6)).all()
+    assert later[-season:].mean() > 1.02 * earlier[:season].mean()
 
 
 def test_missing_last_steps_are_forecast_over(model):
@@ -140,6 +164,37 @@ def test_channels_are_forecast_one_by_one(model):
     for channel, values in enumerate((first, second)):
         alone = forecast(model, values, 24)
         np.testing.assert_array_equal(answer.quantiles[channel], alone.quantiles[0])
+
+
+def test_intervals_of_95_percent_are_wider_and_hold_too(model):
+    whole = [noisy_days(524, seed) for seed in range(30)]
+    task = ForecastTask(24, (0.025, 0.1, 0.9, 0.975))
+    answers = model.predict([series_of(values[:500]) for values in whole], task)
+    assert not any(answer.warnings for answer in answers)
+    low, lower, upper, high = np.stack([answer.quantiles[0] for answer in answers], axis=1)
+    assert ((high - low) > 1.3 * (upper - lower)).all()
+    future = np.stack(whole)[:, 500:]
+    assert 0.92 < ((low <= future) & (future <= high)).mean() < 1
+
+
+def test_quantiles_do_not_cross(model):
+    batch = [
+        series_of(values(steps)) for values in (noisy_days, visits, walk) for steps in (3, 700)
+    ]
+    for answer in model.predict(batch, ForecastTask(300, (0.01, *DECILES, 0.99))):
+        assert (np.diff(answer.quantiles, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 10])
+def test_intervals_from_few_steps_hold(model, steps):
+    rng = np.random.default_rng(steps)
+    shocks = rng.standard_normal((200, steps + 8))
+    for values, least in ((shocks, 0.75), (np.cumsum(shocks, axis=1), 0.6)):
+        batch = [series_of(20 + row[:steps], "D") for row in values]
+        answers = model.predict(batch, ForecastTask(8, DECILES))
+        low, high = (np.stack([a.quantiles[0, at] for a in answers]) for at in (0, -1))
+        future = 20 + values[:, steps:]
+        assert ((low <= future) & (future <= high)).mean() > least
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 10])
@@ -177,3 +232,15 @@ def test_it_computes_on_one_thread_whatever_the_process_may_use(monkeypatch):
         after = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
     assert set(seen) == {1}
     assert set(after) == {2}
+
+
+def test_seasons_that_explain_the_past_badly_count_for_little(model):
+    series = [series_of(noisy_days(500, seed)) for seed in range(10)]
+    truth = 20 + 5 * np.sin(2 * np.pi * np.arange(500, 548) / 24)
+    errors = []
+    for named in ((24,), (7,)):
+        options = model.spec.options(season_lengths=named)
+        answers = model.predict(series, ForecastTask(48, options=options))
+        errors.append(np.abs([answer.mean[0] - truth for answer in answers]).mean())
+    right, wrong = errors
+    assert wrong < 2.2 * right  # a plain average of both: four times

@@ -1,16 +1,20 @@
 """The generator, the features and a short pretraining, resumed, as the command runs it."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from forecast.models.sprout.features import features
 from forecast.models.sprout.forward import forward
-from forecast.models.sprout.generator.drawing import LENGTH
-from forecast.models.sprout.generator.simulation import simulate
+from forecast.models.sprout.generator.drawing import LENGTH, autoregressed
+from forecast.models.sprout.generator.simulation import hints, simulate
 from forecast.models.sprout.scaling import standardise
-from forecast.models.sprout.seasons import found_seasons
 from forecast.models.sprout.windows import training_windows
 
 torch = pytest.importorskip("torch")
@@ -24,18 +28,6 @@ def test_simulated_series_are_finite_and_those_of_their_seed():
     assert not np.array_equal(first.values, other.values)
     assert first.seen.min() >= 1
     assert (first.values.std(axis=1) > 0).mean() > 0.95
-
-
-def test_seasons_are_found_in_the_day_and_the_week_and_not_in_a_walk():
-    steps, rng = np.arange(700), np.random.default_rng(0)
-    day, week = np.sin(2 * np.pi * steps / 24), 1.0 * (steps // 24 % 7 >= 5)
-    noise = 0.2 * rng.standard_normal((3, 700))
-    series = np.stack([day, 2 * day + week, np.cumsum(rng.standard_normal(700))]) + noise
-    series[:, 100:130] = np.nan
-    found = found_seasons(standardise(series).values)
-    assert found[0, 0] == 24
-    assert tuple(found[1]) == (24, 168)
-    assert found[2, 0] not in (24, 168)
 
 
 def test_the_inputs_of_a_longer_horizon_begin_with_those_of_a_shorter_one():
@@ -77,5 +69,43 @@ def test_a_pretraining_learns_resumes_and_writes_weights_that_serve(tmp_path, mo
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["windows"] for line in log] == [128 * part for part in range(1, 17)]
     assert log[-1]["validation_16"] < log[0]["validation_16"]
+    weights = load_file(tmp_path / "sprout-16.safetensors")
+    kept_back = training_windows(np.random.default_rng((pretrain.VALIDATION_SEED, 0)), 128)
+    found, asked = forward(weights, kept_back.inputs), kept_back.weights
+    inside = (found[:, 0] <= kept_back.targets) & (kept_back.targets <= found[:, -1])
+    assert 0.77 < (inside * asked).sum() / asked.sum() < 0.83
     (tmp_path / "sprout-16.safetensors").rename(tmp_path / "sprout.safetensors")
     assert SproutModel.load_model(tmp_path).is_fitted is False
+
+
+def test_a_pretraining_that_is_told_to_end_leaves_no_process_behind(tmp_path):
+    command = [sys.executable, "-m", "forecast.models.sprout.pretrain", "--out", str(tmp_path)]
+    with subprocess.Popen([*command, "--widths", "16", "--processes", "2"]) as training:
+        listed = Path(f"/proc/{training.pid}/task/{training.pid}/children")
+        give_up = time.monotonic() + 120
+        while len(children := listed.read_text().split()) < 2:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        training.terminate()
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_autoregression_follows_its_definition():
+    shocks = np.random.default_rng(0).standard_normal((5, 300))
+    coefficient = np.array([0.0, 0.5, 0.97, -0.8, 1.0])
+    expected = shocks.copy()
+    for step in range(1, 300):
+        expected[:, step] += coefficient * expected[:, step - 1]
+    np.testing.assert_allclose(autoregressed(shocks, coefficient), expected, atol=1e-9)
+
+
+def test_hints_name_weeks_that_are_not_there_as_a_frequency_does():
+    seasons = np.tile([24, 1], (4000, 1))
+    told = hints(np.random.default_rng(0), seasons)
+    given = told[told[:, 0] > 0]
+    assert 0.55 < len(given) / len(told) < 0.65
+    right = (given[:, 0] == 24).mean()
+    weeks = ((given[:, 0] == 24) & (given[:, 1] == 168)).mean()
+    assert right > 0.9
+    assert 0.3 < weeks < 0.5
+    assert given.max() <= 384

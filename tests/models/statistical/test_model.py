@@ -1,13 +1,17 @@
 """The statistical models forecast as their library does, and never break."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import ForecastTask, Series
+from forecast.models.statistical import methods
 from forecast.models.statistical.choice import FEWEST
+from forecast.models.statistical.history import History
+from forecast.models.statistical.methods import hindsight_of
 from forecast.models.statistical.model import StatisticalModel
 from forecast.models.statistical.spec import StatisticalOptions
 
@@ -244,10 +248,18 @@ def test_a_series_that_defeats_its_method_gets_the_naive_and_a_warning(
     np.testing.assert_array_equal(forecast.mean[0], airline[-12:])
 
 
+UNITS = [(1e-9, 0.0), (1.0, 1.7e9), (1e-250, 0.0), (1e145, 0.0), (4.5e7, 0.0)]
+# ARIMA takes most of the time, and is scaled by the lines that scale the others.
+SLOW_UNITS = list(product(["auto_arima"], UNITS[2:]))
+
+
 @pytest.mark.parametrize(
-    ("scale", "level"), [(1e-9, 0.0), (1.0, 1.7e9), (1e-250, 0.0), (1e145, 0.0), (4.5e7, 0.0)]
+    ("name", "scale", "level"),
+    [
+        pytest.param(name, *unit, marks=pytest.mark.slow if (name, unit) in SLOW_UNITS else ())
+        for name, unit in product(METHODS, UNITS)
+    ],
 )
-@pytest.mark.parametrize("name", METHODS)
 def test_a_unit_changes_nothing_but_the_unit(name, scale, level, model, series_of):
     noise = np.random.default_rng(0).normal(size=84)
     values = 10 + 3 * np.sin(2 * np.pi * np.arange(84) / 7) + noise
@@ -279,8 +291,14 @@ def test_the_answer_names_methods_and_weights(model, airline, series_of):
     assert forecast.intervals == "conformal"
 
 
-@pytest.mark.parametrize("length", [3, 5, 7, 9, 20])
-@pytest.mark.parametrize("kind", ["walk", "noise", "trend"])
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [
+        *product(["walk"], [3, 5, 7, 9, 20]),
+        *product(["noise", "trend"], [3, 5, 7, 9]),
+        *(pytest.param(kind, 20, marks=pytest.mark.slow) for kind in ("noise", "trend")),
+    ],
+)
 def test_short_histories_are_covered_about_as_promised(length, kind, model):
     noise = np.random.default_rng(length).normal(size=(150, length + 1))
     values = {"walk": noise.cumsum(axis=1), "noise": noise, "trend": noise + np.arange(length + 1)}[
@@ -295,6 +313,31 @@ def test_short_histories_are_covered_about_as_promised(length, kind, model):
         low <= each.mean[0, 0] <= high
         for low, each, high in zip(lower, forecasts, upper, strict=True)
     )
+
+
+def test_missing_values_make_no_interval_narrower(model):
+    draw = np.random.default_rng(5)
+    whole = draw.normal(size=(30, 36)).cumsum(axis=1)
+    gappy = np.where(draw.random(whole.shape) < 0.3, np.nan, whole)
+    gappy[:, [0, -1]] = whole[:, [0, -1]]
+    widths = []
+    for rows in (whole, gappy):
+        quantiles = [model.predict([Series(row[None])], task_of())[0].quantiles[0] for row in rows]
+        widths.append(np.mean([each[-1] - each[0] for each in quantiles]))
+    assert widths[1] > widths[0]
+
+
+def test_the_first_change_of_a_constant_gives_its_interval_a_width(model, series_of):
+    [forecast] = model.predict([series_of([5.0] * 29 + [6.0])], task_of())
+    assert (forecast.quantiles[0, -1] > forecast.quantiles[0, 0]).all()
+
+
+def test_errors_of_a_fit_that_knew_what_came_are_taken_to_be_larger():
+    assert hindsight_of(60) == pytest.approx(np.sqrt(65 / 55))
+    long = History(np.random.default_rng(0).normal(size=60))
+    assert methods.fit("ets", long).hindsight == hindsight_of(60)
+    assert methods.fit("naive", long).hindsight == 1
+    assert methods.fit("ets", History(long.values[:30])).hindsight == 1  # fitted anew
 
 
 def test_no_levels_are_no_quantiles(model, airline, series_of):

@@ -10,7 +10,7 @@ from forecast.models.base.config import TrainingConfig
 from forecast.models.spec import Capabilities, License
 from forecast.training.requests.backtests import BacktestReader
 from forecast.training.requests.data import DataReader
-from forecast.training.requests.datasets import DatasetOptions, Datasets
+from forecast.training.requests.datasets import Datasets
 from forecast.training.requests.defaults import DefaultDataset
 from forecast.training.requests.training import Body, TrainingReader
 
@@ -72,7 +72,7 @@ class Desk:
 
     def __init__(self, folder: Path, default: DefaultDataset | None = None) -> None:
         self.policy = DataPolicy(data_roots=(folder / "data",))
-        self.datasets = Datasets(DatasetOptions(folder / "datasets"), self.policy)
+        self.datasets = Datasets(folder / "datasets", self.policy)
         data = DataReader(self.policy, self.datasets)
         self.trainings = TrainingReader(data, (), default)
         self.backtests = BacktestReader(data)

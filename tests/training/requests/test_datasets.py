@@ -4,7 +4,6 @@ import json
 import os
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +13,7 @@ from forecast.core.errors import BadData, Conflict, InvalidRequest, NotFound, To
 from forecast.data.files import FileFormat
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
-from forecast.training.requests.datasets import DatasetOptions, Datasets, SentFile
+from forecast.training.requests.datasets import Datasets, SentFile
 from tests.examples import examples
 from tests.training.requests.request_helpers import CSV, TABLE
 
@@ -32,16 +31,16 @@ def rows(number: int) -> SentFile:
 
 
 @pytest.fixture
-def options(tmp_path):
-    return DatasetOptions(tmp_path / "datasets")
+def folder(tmp_path):
+    return tmp_path / "datasets"
 
 
 @pytest.fixture
-def datasets(options):
-    return Datasets(options, DataPolicy())
+def datasets(folder):
+    return Datasets(folder, DataPolicy())
 
 
-def test_a_dataset_is_kept_described_read_replaced_and_forgotten(datasets, options):
+def test_a_dataset_is_kept_described_read_replaced_and_forgotten(datasets, folder):
     kept, is_new = datasets.put("sales", SENT, SCHEMA)
     assert is_new
     described = kept.described()
@@ -51,7 +50,7 @@ def test_a_dataset_is_kept_described_read_replaced_and_forgotten(datasets, optio
     assert described["end"] == "2026-01-10T00:00:00"
     assert described["source_name"] == "sales.csv"
     assert described["size_bytes"] == len(SENT.body)
-    assert str(options.folder) not in json.dumps(described)
+    assert str(folder) not in json.dumps(described)
     assert datasets.get("sales") == kept
     frame, schema, _ = datasets.frame("sales")
     assert (len(frame), schema) == (20, SCHEMA)
@@ -60,7 +59,7 @@ def test_a_dataset_is_kept_described_read_replaced_and_forgotten(datasets, optio
     assert not is_new
     assert replaced.reference != kept.reference
     assert len(datasets.frame("sales")[0]) == 5
-    assert len(list((options.folder / "sales").iterdir())) == 2  # nothing of the old is left
+    assert len(list((folder / "sales").iterdir())) == 2  # nothing of the old is left
     assert [one.name for one in datasets.all()] == ["sales"]
 
     datasets.remove("sales")
@@ -70,15 +69,15 @@ def test_a_dataset_is_kept_described_read_replaced_and_forgotten(datasets, optio
             ask("sales")
 
 
-def test_another_process_sees_it(datasets, options):
+def test_another_process_sees_it(datasets, folder):
     kept, _ = datasets.put("sales", SENT, SCHEMA)
-    assert Datasets(options, DataPolicy()).all() == [kept]
+    assert Datasets(folder, DataPolicy()).all() == [kept]
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../sales", "a/b", "Sales", "-a", ".lock", "a\n", "a" * 64, "ä", "a\0"]
 )
-def test_a_name_leads_nowhere_else(datasets, options, name):
+def test_a_name_leads_nowhere_else(datasets, folder, name):
     with pytest.raises(InvalidRequest) as refused:
         datasets.put(name, SENT, SCHEMA)
     assert refused.value.errors[0].pointer == "/dataset"
@@ -86,7 +85,7 @@ def test_a_name_leads_nowhere_else(datasets, options, name):
         datasets.frame(name)
     with pytest.raises(NotFound):
         datasets.remove(name)
-    assert not options.folder.exists()
+    assert not folder.exists()
 
 
 def test_what_does_not_fit_its_schema_is_not_kept(datasets):
@@ -100,14 +99,14 @@ def test_what_does_not_fit_its_schema_is_not_kept(datasets):
     assert datasets.all() == []
 
 
-def test_there_are_only_so_many_and_only_so_large(options):
-    few = Datasets(replace(options, max_datasets=2), DataPolicy())
+def test_there_are_only_so_many_and_only_so_large(folder):
+    few = Datasets(folder, DataPolicy(max_datasets=2))
     few.put("a", SENT, SCHEMA)
     few.put("b", SENT, SCHEMA)
     few.put("b", rows(2), SCHEMA)  # in the place of another there is room
     with pytest.raises(Conflict, match="delete one"):
         few.put("c", SENT, SCHEMA)
-    small = Datasets(replace(options, max_bytes=len(SENT.body) + 10), DataPolicy())
+    small = Datasets(folder, DataPolicy(max_datasets_bytes=len(SENT.body) + 10))
     small.remove("b")
     with pytest.raises(Conflict, match="delete another"):
         small.put("b", SENT, SCHEMA)
@@ -116,7 +115,7 @@ def test_there_are_only_so_many_and_only_so_large(options):
     assert [one.name for one in small.all()] == ["a"]
 
 
-def test_a_staged_dataset_is_found_by_nobody_before_it_is_placed(datasets, options):
+def test_a_staged_dataset_is_found_by_nobody_before_it_is_placed(datasets, folder):
     kept, _ = datasets.put("sales", SENT, SCHEMA)
     staged = datasets.stage("sales", rows(1), SCHEMA)
     new = datasets.stage("new", rows(2), SCHEMA)
@@ -125,11 +124,11 @@ def test_a_staged_dataset_is_found_by_nobody_before_it_is_placed(datasets, optio
         assert datasets.get("sales") == staged.dataset
     assert len(datasets.frame("sales")[0]) == 5
     new.discard()
-    assert sorted(path.name for path in options.folder.iterdir()) == [".lock", "sales"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "sales"]
 
 
 @pytest.mark.parametrize("before", [[], [SENT], [rows(1)]])
-def test_what_was_there_comes_back_where_a_replacement_fails(datasets, options, before):
+def test_what_was_there_comes_back_where_a_replacement_fails(datasets, folder, before):
     for one in before:
         datasets.put("sales", one, SCHEMA)
     kept = datasets.all()
@@ -139,12 +138,12 @@ def test_what_was_there_comes_back_where_a_replacement_fails(datasets, options, 
     assert datasets.all() == kept
     if kept:
         assert len(datasets.frame("sales")[0]) == kept[0].rows
-        assert len(list((options.folder / "sales").iterdir())) == 2
+        assert len(list((folder / "sales").iterdir())) == 2
     else:
-        assert not (options.folder / "sales").exists()
+        assert not (folder / "sales").exists()
 
 
-def test_a_draft_of_a_killed_writer_is_removed_in_time(datasets, options):
+def test_a_draft_of_a_killed_writer_is_removed_in_time(datasets, folder):
     old, young = (datasets.stage("sales", rows(day), SCHEMA).draft for day in (1, 2))
     an_hour_ago = time.time() - 4000
     os.utime(old, (an_hour_ago, an_hour_ago))
@@ -152,21 +151,21 @@ def test_a_draft_of_a_killed_writer_is_removed_in_time(datasets, options):
     assert (old.exists(), young.exists()) == (False, True)
 
 
-def test_a_file_that_was_changed_behind_our_back_is_refused(datasets, options):
+def test_a_file_that_was_changed_behind_our_back_is_refused(datasets, folder):
     kept, _ = datasets.put("sales", SENT, SCHEMA)
-    (options.folder / "sales" / kept.file).write_text(CSV.replace("a,0", "a,9"))
+    (folder / "sales" / kept.file).write_text(CSV.replace("a,0", "a,9"))
     with pytest.raises(Conflict, match="put it once more"):
         datasets.frame("sales")
     datasets.put("sales", SENT, SCHEMA)
     assert len(datasets.frame("sales")[0]) == 20
 
 
-def test_what_a_killed_writer_left_is_no_dataset_and_in_nobodys_way(datasets, options):
-    left = options.folder / "half"
+def test_what_a_killed_writer_left_is_no_dataset_and_in_nobodys_way(datasets, folder):
+    left = folder / "half"
     left.mkdir(parents=True)
     (left / "data-0123456789abcdef.csv").write_text(CSV)
     (left / ".dataset.json-x").write_text("{")
-    other = options.folder / "torn"
+    other = folder / "torn"
     other.mkdir()
     (other / "dataset.json").write_text('{"name": "torn"')
     assert datasets.all() == []
@@ -205,7 +204,7 @@ def test_readers_see_the_old_or_the_new_while_a_dataset_is_replaced(datasets):
 )
 def test_any_order_of_changes_leaves_what_was_put_last(tmp_path_factory, changes):
     folder = tmp_path_factory.mktemp("datasets")
-    datasets = Datasets(DatasetOptions(folder, max_datasets=2), DataPolicy())
+    datasets = Datasets(folder, DataPolicy(max_datasets=2))
     expected: dict[str, int] = {}
     for change, name, number in changes:
         if change == "put" and (name in expected or len(expected) < 2):

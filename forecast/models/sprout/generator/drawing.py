@@ -34,18 +34,21 @@ def smooth_walk(rng: Random, count: int, width: int) -> Array:
 
 
 def noise(rng: Random, count: int) -> Array:
-    """Draw noise [N, T] of unit variance: white, autocorrelated or heavy-tailed."""
+    """Draw noise [N, T] of unit variance: some autocorrelated, heavy-tailed, now more, now less."""
     white = rng.standard_normal((count, LENGTH))
     heavy = rng.random(count) < 0.2
     tails = np.sqrt(rng.chisquare(3.5, (int(heavy.sum()), LENGTH)) / 3.5)
     white[heavy] /= tails
+    varying = np.flatnonzero(rng.random(count) < 0.25)
+    white[varying] *= np.exp(rng.uniform(0, 0.8) * smooth_walk(rng, len(varying), 100))
     colour = np.where(rng.random(count) < 0.35, rng.uniform(0.2, 0.97, count), 0.0)
     return standardised(autoregressed(white, colour))
 
 
 def autoregressed(shocks: Array, coefficient: Array) -> Array:
     """Run x[t] = coefficient · x[t-1] + shocks[t] along each row."""
-    values = shocks.copy()
-    for step in range(1, shocks.shape[1]):
-        values[:, step] += coefficient * values[:, step - 1]
+    values, power, lag = shocks.copy(), coefficient[:, None], 1
+    while lag < shocks.shape[1]:
+        values[:, lag:] += power * values[:, :-lag].copy()
+        power, lag = power**2, 2 * lag
     return values

@@ -7,6 +7,7 @@ from forecast.models.sprout.generator.drawing import (
     Array,
     Integers,
     Random,
+    autoregressed,
     log_uniform,
     smooth_walk,
     standardised,
@@ -68,7 +69,30 @@ def evolving(rng: Random, period: Array) -> Array:
     drifting = np.flatnonzero(rng.random(count) < 0.35)
     size = rng.uniform(0.05, 0.6, (len(drifting), 1))
     seasonal[drifting] *= np.exp(size * smooth_walk(rng, len(drifting), 200))
+    uneven = np.flatnonzero(rng.random(count) < 0.25)
+    number = (np.arange(LENGTH) / period[uneven, None]).astype(np.int64)
+    seasonal[uneven] = by_cycle(rng, seasonal[uneven], number)
     return seasonal
+
+
+def by_cycle(rng: Random, seasonal: Array, number: Integers) -> Array:
+    """Make some days higher, or more pronounced, than others, as weather does.
+
+    Args:
+        seasonal: [N, T].
+        number: [N, T] of the day, or other cycle, that each step is in.
+    """
+    count = len(seasonal)
+    parts = []
+    for share in (0.5, 0.4):
+        memory = rng.uniform(0, 0.97, count)
+        walk = autoregressed(rng.standard_normal((count, LENGTH)), memory)
+        walk *= np.sqrt(1 - memory**2)[:, None]
+        size = log_uniform(rng, 0.02, 0.6, (count, 1)) * (rng.random((count, 1)) < share)
+        parts.append(np.take_along_axis(walk, number, axis=1) * size)
+    level, size = parts
+    uneven: Array = level + seasonal * np.exp(np.clip(size, -2, 2))
+    return uneven
 
 
 def days_of_weeks(rng: Random, count: int) -> tuple[Array, Integers]:
@@ -82,9 +106,13 @@ def days_of_weeks(rng: Random, count: int) -> tuple[Array, Integers]:
     levels = rng.standard_normal((count, 7)) * log_uniform(rng, 0.03, 1.0, (count, 1))
     levels[:, 5:] -= np.abs(rng.standard_normal((count, 1)))
     sizes = np.exp(rng.standard_normal((count, 7)) * log_uniform(rng, 0.02, 0.5, (count, 1)))
+    number = (position - position[:, :1] // day[:, None] * day[:, None]) // day[:, None]
+    free = rng.random((count, LENGTH)) < log_uniform(rng, 0.001, 0.05, (count, 1))  # by day
+    weekday = np.where(np.take_along_axis(free, number, axis=1), 6, weekday)
     size = np.take_along_axis(sizes, weekday, axis=1)
     shaped = np.where(weekday >= 5, off, workday) * size
-    seasonal = shaped + np.take_along_axis(levels, weekday, axis=1)
+    seasonal = standardised(shaped + np.take_along_axis(levels, weekday, axis=1))
+    seasonal = by_cycle(rng, seasonal, number)
     return standardised(seasonal), np.stack([day, day * per_week], axis=1).astype(np.int64)
 
 

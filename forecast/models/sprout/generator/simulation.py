@@ -24,7 +24,7 @@ from forecast.models.sprout.generator.seasons import (
 from forecast.models.sprout.generator.trends import trend
 
 HORIZON = 128
-_LOOK_BACK = LENGTH - HORIZON
+LOOK_BACK = LENGTH - HORIZON
 
 Draw = Callable[[Random, Integers], processes.Drawn]
 
@@ -53,15 +53,15 @@ def simulate(rng: Random, count: int) -> Simulated:
 
 
 def _lengths(rng: Random, count: int) -> Integers:
-    long = rng.integers(300, _LOOK_BACK + 1, count)
-    any_length = log_uniform(rng, 2.5, _LOOK_BACK, count).astype(np.int64)
+    long = rng.integers(300, LOOK_BACK + 1, count)
+    any_length = log_uniform(rng, 2.5, LOOK_BACK, count).astype(np.int64)
     return np.where(rng.random(count) < 0.55, long, any_length)
 
 
 def _in_seasons(rng: Random, seen: Integers, seasons: Integers) -> Integers:
     """Show some series for a few seasons only, as monthly and quarterly ones are."""
     by_season = (seasons[:, 0] * log_uniform(rng, 1.7, 14, len(seen))).astype(np.int64)
-    chosen = (rng.random(len(seen)) < 0.45) & (seasons[:, 0] > 3) & (by_season <= _LOOK_BACK)
+    chosen = (rng.random(len(seen)) < 0.45) & (seasons[:, 0] > 3) & (by_season <= LOOK_BACK)
     return np.where(chosen, by_season, seen)
 
 
@@ -90,10 +90,11 @@ def _combined(rng: Random, seasonal: Array, seen: Integers) -> Array:
     following = (rng.random((count, 1)) < 0.25) * rng.uniform(0, 1, (count, 1))
     uneven = uneven * np.exp(np.clip(following * seasonal, -3, 2))
     depth = rng.uniform(0.05, 0.45, (count, 1))
-    how = rng.choice(3, (count, 1), p=(0.55, 0.3, 0.15))
+    deep = log_uniform(rng, 0.1, 1.5, (count, 1))
+    how = rng.choice(3, (count, 1), p=(0.5, 0.27, 0.23))
     added = drift + seasonal + uneven
     multiplied = np.exp(np.clip(depth * 1.5 * drift, -3, 3)) * (1 + depth * (seasonal + uneven))
-    logarithmic = np.exp(np.clip(depth * 1.5 * added, -4, 4))
+    logarithmic = np.exp(np.clip(deep * added, -6, 6))
     combined: Array = np.where(how == 1, multiplied, np.where(how == 2, logarithmic, added))
     return combined
 
@@ -132,6 +133,7 @@ def _disturbed(rng: Random, values: Array) -> Array:
     for disturb, share in (
         (_shifted, 0.12),
         (_with_outliers, 0.12),
+        (_interrupted, 0.12),
         (_cut_off, 0.05),
         (_rounded, 0.08),
         (_flipped, 0.15),
@@ -155,6 +157,20 @@ def _with_outliers(rng: Random, values: Array) -> Array:
     return values + hit * sided * log_uniform(rng, 0.3, 3, (len(values), 1))
 
 
+def _interrupted(rng: Random, values: Array) -> Array:
+    """Raise, lower or still some stretches, as campaigns, strikes and repairs do."""
+    steps = np.arange(LENGTH)
+    count = len(values)
+    usual = np.take_along_axis(values, rng.integers(0, LENGTH, (count, 1)), axis=1)
+    for _ in range(3):
+        begin = rng.integers(-30, LENGTH, (count, 1))
+        inside = (steps >= begin) & (steps < begin + log_uniform(rng, 2, 80, (count, 1)))
+        still = rng.random((count, 1)) < 0.3
+        other = np.where(still, usual, values + rng.standard_normal((count, 1)))
+        values = np.where(inside, other, values)
+    return values
+
+
 def _cut_off(rng: Random, values: Array) -> Array:
     rank = rng.integers(LENGTH // 50, LENGTH * 6 // 10, (len(values), 1))
     floor = np.take_along_axis(np.sort(values, axis=1), rank, axis=1)
@@ -176,7 +192,8 @@ def hints(rng: Random, seasons: Integers) -> Integers:
     fate = rng.random(count)
     usual = np.stack([usual_periods(rng, count), np.ones(count, dtype=np.int64)], axis=1)
     told = np.where((seasons[:, :1] == 1), usual, seasons)
-    first_only = rng.random(count) < 0.3
-    told[first_only, 1] = 1
-    hinted = np.where((fate < 0.56)[:, None], told, usual)
-    return np.where((fate < 0.6)[:, None], hinted, 0)
+    told = np.where((fate < 0.56)[:, None], told, usual)
+    told[rng.random(count) < 0.3, 1] = 1
+    weeks = (rng.random(count) < 0.4) & (told[:, 1] == 1) & (7 * told[:, 0] <= LOOK_BACK // 2)
+    told[weeks, 1] = 7 * told[weeks, 0]  # days have weeks, says the frequency; not all have
+    return np.where((fate < 0.6)[:, None], told, 0)
