@@ -45,12 +45,12 @@ class Arima:
     name: str = _NAME
 
     @property
-    def hindsight(self) -> float:
-        return hindsight_of(self.length)
-
-    @property
     def state(self) -> Any:
         return self.model.model_
+
+    @property
+    def hindsight(self) -> float:
+        return hindsight_of(self.length)
 
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(_NAME):

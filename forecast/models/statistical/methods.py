@@ -120,14 +120,14 @@ class Fitted:
     profiles: tuple[FloatArray, ...] = ()
 
     @property
+    def state(self) -> Any:
+        return self.model.model_
+
+    @property
     def hindsight(self) -> float:
         if self.length <= _SHORT or self.name in _REPEAT:
             return 1.0
         return hindsight_of(self.length)
-
-    @property
-    def state(self) -> Any:
-        return self.model.model_
 
     def forecast(self, horizon: int) -> FloatArray:
         with library_errors(self.name):

@@ -219,18 +219,6 @@ def test_seasons_may_be_named(model):
     np.testing.assert_allclose(answer.mean[0], values[:11], atol=0.1)
 
 
-def test_seasons_that_explain_the_past_badly_count_for_little(model):
-    series = [series_of(noisy_days(500, seed)) for seed in range(10)]
-    truth = 20 + 5 * np.sin(2 * np.pi * np.arange(500, 548) / 24)
-    errors = []
-    for named in ((24,), (7,)):
-        options = model.spec.options(season_lengths=named)
-        answers = model.predict(series, ForecastTask(48, options=options))
-        errors.append(np.abs([answer.mean[0] - truth for answer in answers]).mean())
-    right, wrong = errors
-    assert wrong < 2.2 * right  # a plain average of both: four times
-
-
 def test_it_computes_on_one_thread_whatever_the_process_may_use(monkeypatch):
     seen = []
 
@@ -244,3 +232,15 @@ def test_it_computes_on_one_thread_whatever_the_process_may_use(monkeypatch):
         after = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
     assert set(seen) == {1}
     assert set(after) == {2}
+
+
+def test_seasons_that_explain_the_past_badly_count_for_little(model):
+    series = [series_of(noisy_days(500, seed)) for seed in range(10)]
+    truth = 20 + 5 * np.sin(2 * np.pi * np.arange(500, 548) / 24)
+    errors = []
+    for named in ((24,), (7,)):
+        options = model.spec.options(season_lengths=named)
+        answers = model.predict(series, ForecastTask(48, options=options))
+        errors.append(np.abs([answer.mean[0] - truth for answer in answers]).mean())
+    right, wrong = errors
+    assert wrong < 2.2 * right  # a plain average of both: four times
