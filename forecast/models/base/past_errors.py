@@ -298,11 +298,10 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
 
     The error of step h is taken to grow as h^p, times how large it usually is at that phase of
     the season; p, between 0 and 1, has the largest Gaussian likelihood, with a prior
-    N(½, 0.35²). The offsets of what is left are conformal, halfway between
-    asymmetric ones and symmetric ones; with fewer than eight independent errors of the model,
-    and where the conformal ones have no width, Gaussian. Both are widened by the ratio of
-    Student's t to the Gaussian at as many degrees of freedom as there are independent errors:
-    errors of neighbouring steps, and of origins that overlap, are not.
+    N(½, 0.35²). The offsets of what is left are Gaussian; with at least eight independent errors
+    of the model they are averaged with conformal ones, see `_shaped`. They are widened by the
+    ratio of Student's t to the Gaussian at as many degrees of freedom as there are independent
+    errors: errors of neighbouring steps, and of origins that overlap, are not.
     """
     known = np.isfinite(past.errors)
     if not known.any():
@@ -313,16 +312,33 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
     normal = special.ndtri(asked)
     values = errors / past.steps[known] ** power
     offsets = normal * _root_mean_square(values, weights)
-    if past.independent - past.borrowed >= _FEW:
-        both = np.concatenate([values, -values])
-        shaped = (conformal_offsets(values, levels) + conformal_offsets(both, levels)) / 2
-        offsets = np.sort(np.where(shaped == 0, offsets, shaped))
+    own = past.independent - past.borrowed
+    if own >= _FEW:
+        offsets = _shaped(values, levels, offsets, own)
     wider = np.where(
         normal == 0, 1.0, special.stdtrit(past.independent, asked) / np.where(normal, normal, 1.0)
     )
     growth = ahead.astype(float) ** power * past.profile[(ahead - 1) % len(past.profile)]
     found: FloatArray = (offsets * wider)[:, None] * growth
     return found
+
+
+def _shaped(
+    values: FloatArray, levels: Sequence[float], gaussian: FloatArray, independent: float
+) -> FloatArray:
+    """Average Gaussian offsets [Q] and conformal ones of errors [n].
+
+    Of n independent errors, m = n min(τ, 1 - τ) are expected beyond the quantile at τ: with few
+    of them the conformal offset is little more than chance. It weighs m / (m + 1); it is itself
+    halfway between an asymmetric and a symmetric one. Where it is 0, as after the first change
+    of a constant, the Gaussian one stands alone.
+    """
+    both = np.concatenate([values, -values])
+    conformal = (conformal_offsets(values, levels) + conformal_offsets(both, levels)) / 2
+    asked = np.asarray(levels, dtype=float)
+    beyond = independent * np.minimum(asked, 1 - asked)
+    weights = np.where(conformal == 0, 0.0, beyond / (beyond + 1))
+    return np.sort(weights * conformal + (1 - weights) * gaussian)
 
 
 def _independent(errors: FloatArray, steps: IntArray, times: IntArray) -> float:
