@@ -306,7 +306,8 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
     known = np.isfinite(past.errors)
     if not known.any():
         return np.zeros((len(levels), len(ahead)))
-    errors, weights = (past.errors / past.sizes)[known], past.weights[known]
+    errors, unit = _in_units((past.errors / past.sizes)[known])
+    weights = past.weights[known]
     power = _power(errors, weights, past.steps[known], past.independent)
     asked = np.asarray(levels, dtype=float)
     normal = special.ndtri(asked)
@@ -319,7 +320,7 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
         normal == 0, 1.0, special.stdtrit(past.independent, asked) / np.where(normal, normal, 1.0)
     )
     growth = ahead.astype(float) ** power * past.profile[(ahead - 1) % len(past.profile)]
-    found: FloatArray = (offsets * wider)[:, None] * growth
+    found: FloatArray = (offsets * wider)[:, None] * growth * unit
     return found
 
 
@@ -349,7 +350,7 @@ def _independent(errors: FloatArray, steps: IntArray, times: IntArray) -> float:
     overlap.
     """
     known = np.isfinite(errors)
-    scaled = np.where(known, errors, 0.0) / steps**_EXPECTED_POWER
+    scaled = _in_units(np.where(known, errors, 0.0))[0] / steps**_EXPECTED_POWER
     pairs = known[:, 1:] & known[:, :-1]
     first, second = (scaled[:, :-1] * pairs).ravel(), (scaled[:, 1:] * pairs).ravel()
     size = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
@@ -368,9 +369,14 @@ def _apart(times: IntArray) -> int:
     return count
 
 
+def _in_units(errors: FloatArray) -> tuple[FloatArray, float]:
+    """Divide by a power of two near the largest magnitude: squares of 1e-300 would be 0."""
+    unit = float(np.ldexp(1.0, int(np.frexp(np.abs(errors).max(initial=0.0))[1])))
+    return errors / unit, unit
+
+
 def _root_mean_square(values: FloatArray, weights: FloatArray) -> float:
-    largest = float(np.abs(values).max())
-    return largest * float(np.sqrt(weights @ (values / largest) ** 2)) if largest > 0 else 0.0
+    return float(np.sqrt(weights @ values**2))
 
 
 def _power(errors: FloatArray, weights: FloatArray, steps: IntArray, independent: float) -> float:
