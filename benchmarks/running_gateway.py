@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -66,8 +67,11 @@ def running(
 
 
 @contextmanager
-def running_gateway(port: int = 8123, **environment: str) -> Iterator[Gateway]:
-    """Start the gateway as the README does."""
+def running_gateway(**environment: str) -> Iterator[Gateway]:
+    """Start the gateway as the README does, on a port that nobody else listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     with running([sys.executable, "-m", "forecast.main"], port, environment) as gateway:
         yield gateway
 

@@ -19,8 +19,8 @@ class SproutOptions(ModelOptions):
     season_lengths: Annotated[tuple[Season, ...], Field(min_length=1, max_length=2)] | None = Field(
         None,
         description="Steps in one or two seasons, such as [24, 168]; 1 for none. By default those"
-        " of the frequency. The forecast is the average of one with these and one with the seasons"
-        " found in the data.",
+        " of the frequency. The forecast is the mean of one with these and one with the seasons"
+        " found in the data; what explains the past better counts for more.",
     )
 
 

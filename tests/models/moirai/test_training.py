@@ -13,6 +13,7 @@ from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import LoraConfig
 from forecast.models.moirai.model import MoiraiModel
 from forecast.models.moirai.tiny import write_tiny
+from tests.models.calibration import CONFIG, calibrates_by_validation
 
 HORIZON = 16
 
@@ -138,19 +139,5 @@ def test_a_horizon_beyond_the_block_is_refused(folder):
 
 
 def test_a_validation_split_calibrates_the_quantiles_of_what_was_tuned(folder, tmp_path):
-    draw = np.random.default_rng(1)
-    noisy = [Series(50 + draw.normal(size=(1, 200)), item_id=str(n)) for n in range(3)]
-    model = MoiraiModel.load_model(folder, device="cpu", horizon=16, context_length=64, max_steps=1)
-    model.fit(noisy, [Series(50 + draw.normal(size=(1, 200)))])
-    fresh = [Series(50 + draw.normal(size=(1, 96))) for _ in range(20)]
-    forecasts = model.predict([one.until(80) for one in fresh], ForecastTask(16))
-    assert {one.intervals for one in forecasts} == {"conformal"}
-    bounds = np.stack([one.quantiles[0, [0, 2]] for one in forecasts])  # [N, 2, H]
-    actual = np.stack([one.target[0, 80:] for one in fresh])
-    assert 0.68 < ((bounds[:, 0] <= actual) & (actual <= bounds[:, 1])).mean() < 0.92
-    (native,) = model.predict([fresh[0]], ForecastTask(16, intervals="native"))
-    assert native.intervals == "native"
-    model.save_model(tmp_path / "saved")
-    loaded = MoiraiModel.load_model(tmp_path / "saved")
-    one, other = (each.predict([fresh[0]], ForecastTask(16))[0] for each in (model, loaded))
-    np.testing.assert_allclose(one.quantiles, other.quantiles, rtol=1e-5)
+    model = MoiraiModel.load_model(folder, **CONFIG)
+    calibrates_by_validation(model, tmp_path / "saved")

@@ -7,11 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from forecast.core.errors import BadData
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
+from forecast.models.sprout import model as sprout_model
+from forecast.models.sprout.forward import forward
 from forecast.models.sprout.model import SproutModel
+from forecast.models.sprout.prepared import prepare
 
 DECILES = tuple(np.round(np.arange(0.1, 1, 0.1), 1))
 
@@ -111,12 +115,13 @@ def test_huge_and_tiny_values_are_forecast(model):
         assert 10 < answer.mean.mean() / size < 30
 
 
-def test_a_series_gets_the_same_bits_alone_and_in_company(model):
+@pytest.mark.parametrize("horizon", [40, 300])
+def test_a_series_gets_the_same_bits_alone_and_in_company(model, horizon):
     lengths = (1, 2, 30, 31, 200, 500, 900)
     batch = [
         series_of(values(steps, steps)) for steps in lengths for values in (noisy_days, visits)
     ]
-    task = ForecastTask(40, DECILES)
+    task = ForecastTask(horizon, DECILES)
     together = model.predict(batch, task)
     for series, answer in zip(batch, together, strict=True):
         alone = model.predict([series], task)[0]
@@ -128,11 +133,18 @@ def test_a_horizon_does_not_change_what_comes_before(model):
     np.testing.assert_allclose(short.quantiles, long.quantiles[:, :, :10], rtol=1e-5)
 
 
-def test_intervals_do_not_shrink_beyond_one_pass(model):
-    for values in (walk(600), noisy_days()):
-        answer = forecast(model, values, 1024)
-        width = (answer.quantiles[0, -1] - answer.quantiles[0, 0]).reshape(8, 128).mean(axis=1)
-        assert (np.diff(width) > -0.02 * width[0]).all(), width
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("simulated", [walk, noisy_days])
+def test_intervals_do_not_shrink_beyond_one_pass(model, simulated, seed):
+    """A step is compared with the one a season before, also where the season is chance."""
+    values = simulated(512, seed)
+    season = 24 if simulated is noisy_days else prepare(values[None]).found[0, 0]
+    season = season if season <= 56 else 1
+    answer = forecast(model, values, 1024, "h" if simulated is noisy_days else "YS")
+    width = (answer.quantiles[0, -1] - answer.quantiles[0, 0])[128 - season :]
+    later, earlier = width[season:], width[:-season]
+    assert (later >= earlier * (1 - 1e-6)).all()
+    assert later[-season:].mean() > 1.02 * earlier[:season].mean()
 
 
 def test_missing_last_steps_are_forecast_over(model):
@@ -205,3 +217,30 @@ def test_seasons_may_be_named(model):
     options = model.spec.options(season_lengths=(11,))
     answer = model.predict([series], ForecastTask(11, options=options))[0]
     np.testing.assert_allclose(answer.mean[0], values[:11], atol=0.1)
+
+
+def test_it_computes_on_one_thread_whatever_the_process_may_use(monkeypatch):
+    seen = []
+
+    def counted(*arguments):
+        seen.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+        return forward(*arguments)
+
+    monkeypatch.setattr(sprout_model, "forward", counted)
+    with threadpool_limits(2, "blas"):
+        SproutModel.tiny().predict([Series(np.arange(40.0)[None])], ForecastTask(3))
+        after = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    assert set(seen) == {1}
+    assert set(after) == {2}
+
+
+def test_seasons_that_explain_the_past_badly_count_for_little(model):
+    series = [series_of(noisy_days(500, seed)) for seed in range(10)]
+    truth = 20 + 5 * np.sin(2 * np.pi * np.arange(500, 548) / 24)
+    errors = []
+    for named in ((24,), (7,)):
+        options = model.spec.options(season_lengths=named)
+        answers = model.predict(series, ForecastTask(48, options=options))
+        errors.append(np.abs([answer.mean[0] - truth for answer in answers]).mean())
+    right, wrong = errors
+    assert wrong < 2.2 * right  # a plain average of both: four times

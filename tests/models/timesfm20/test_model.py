@@ -8,10 +8,11 @@ from safetensors.torch import load_file, save_file
 
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.frequency import Frequency
-from forecast.core.types import ForecastTask, Series
+from forecast.core.types import ForecastTask
 from forecast.models.timesfm20.model import TimesFM20Model
 from forecast.models.timesfm20.network import masked_moments
 from forecast.models.timesfm20.spec import TimesFM20Options
+from tests.models.calibration import CONFIG, calibrates_by_validation
 
 DECILES = tuple(decile / 10 for decile in range(1, 10))
 LENGTHS = [1, 2, 3, 31, 32, 33, 100, 300, 512]
@@ -274,21 +275,5 @@ def test_a_flat_beginning_leaves_the_unit_without_effect(model, series_of):
 
 
 def test_a_validation_split_calibrates_the_quantiles_of_what_was_tuned(folder, tmp_path):
-    draw = np.random.default_rng(1)
-    noisy = [Series(50 + draw.normal(size=(1, 200)), item_id=str(n)) for n in range(3)]
-    model = TimesFM20Model.load_model(
-        folder, device="cpu", training_mode="fine_tune", horizon=16, context_length=64, max_steps=1
-    )
-    model.fit(noisy, [Series(50 + draw.normal(size=(1, 200)))])
-    fresh = [Series(50 + draw.normal(size=(1, 96))) for _ in range(20)]
-    forecasts = model.predict([one.until(80) for one in fresh], ForecastTask(16))
-    assert {one.intervals for one in forecasts} == {"conformal"}
-    bounds = np.stack([one.quantiles[0, [0, 2]] for one in forecasts])  # [N, 2, H]
-    actual = np.stack([one.target[0, 80:] for one in fresh])
-    assert 0.68 < ((bounds[:, 0] <= actual) & (actual <= bounds[:, 1])).mean() < 0.92
-    (native,) = model.predict([fresh[0]], ForecastTask(16, intervals="native"))
-    assert native.intervals == "native"
-    model.save_model(tmp_path / "saved")
-    loaded = TimesFM20Model.load_model(tmp_path / "saved")
-    one, other = (each.predict([fresh[0]], ForecastTask(16))[0] for each in (model, loaded))
-    np.testing.assert_allclose(one.quantiles, other.quantiles, rtol=1e-5)
+    model = TimesFM20Model.load_model(folder, **CONFIG, training_mode="fine_tune")
+    calibrates_by_validation(model, tmp_path / "saved")

@@ -8,10 +8,11 @@ from timesfm import ForecastConfig
 from transformers import TimesFm2_5ModelForPrediction
 
 from forecast.core.errors import BadData, InvalidRequest
-from forecast.core.types import ForecastTask, Series
+from forecast.core.types import ForecastTask
 from forecast.models.timesfm25.model import DECILES, TimesFM25Model
 from forecast.models.timesfm25.spec import TimesFM25Options
 from forecast.models.timesfm25.tiny import write_tiny
+from tests.models.calibration import CONFIG, calibrates_by_validation
 
 AS_PUBLISHED = {
     "normalize_inputs": True,
@@ -224,21 +225,5 @@ def test_a_forecast_moves_and_stretches_with_its_series(model, series_of, unit, 
 
 
 def test_a_validation_split_calibrates_the_quantiles_of_what_was_tuned(folder, tmp_path):
-    draw = np.random.default_rng(1)
-    noisy = [Series(50 + draw.normal(size=(1, 200)), item_id=str(n)) for n in range(3)]
-    model = TimesFM25Model.load_model(
-        folder, device="cpu", training_mode="fine_tune", horizon=16, context_length=64, max_steps=1
-    )
-    model.fit(noisy, [Series(50 + draw.normal(size=(1, 200)))])
-    fresh = [Series(50 + draw.normal(size=(1, 96))) for _ in range(20)]
-    forecasts = model.predict([one.until(80) for one in fresh], ForecastTask(16))
-    assert {one.intervals for one in forecasts} == {"conformal"}
-    bounds = np.stack([one.quantiles[0, [0, 2]] for one in forecasts])  # [N, 2, H]
-    actual = np.stack([one.target[0, 80:] for one in fresh])
-    assert 0.68 < ((bounds[:, 0] <= actual) & (actual <= bounds[:, 1])).mean() < 0.92
-    (native,) = model.predict([fresh[0]], ForecastTask(16, intervals="native"))
-    assert native.intervals == "native"
-    model.save_model(tmp_path / "saved")
-    loaded = TimesFM25Model.load_model(tmp_path / "saved")
-    one, other = (each.predict([fresh[0]], ForecastTask(16))[0] for each in (model, loaded))
-    np.testing.assert_allclose(one.quantiles, other.quantiles, rtol=1e-5)
+    model = TimesFM25Model.load_model(folder, **CONFIG, training_mode="fine_tune")
+    calibrates_by_validation(model, tmp_path / "saved")
