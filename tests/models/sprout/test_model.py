@@ -89,6 +89,19 @@ def test_a_line_goes_on(model):
     np.testing.assert_allclose(answer.mean[0], np.arange(100, 124), atol=1)
 
 
+@pytest.mark.parametrize("steps", [24, 50, 100])
+def test_one_step_up_is_not_taken_for_a_season_on_a_line(model, steps):
+    """A change that was seen over one season only may be a step; it was continued as a line."""
+    answer = forecast(model, [10.0] * steps + [100.0] * steps, 24)
+    np.testing.assert_allclose(answer.mean[0], 100, atol=12)
+
+
+def test_a_season_on_a_line_goes_on_exactly(model):
+    values = 10 * np.sin(2 * np.pi * np.arange(124) / 24) + np.arange(124)
+    answer = forecast(model, values[:100], 24)
+    np.testing.assert_allclose(answer.mean[0], values[100:], atol=0.1)
+
+
 def test_a_constant_stays_as_it_is(model):
     answer = forecast(model, np.full(60, 7.25), 300)
     assert (answer.mean == 7.25).all()
