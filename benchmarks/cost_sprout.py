@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.running_gateway import Gateway, running
+from benchmarks.running_gateway import Gateway, free_port, running
 
 STEPS, HORIZON = 700, 48
 LONE, BATCHES, IN_A_BATCH = 40, 5, 128
@@ -46,7 +46,7 @@ def timed(host: psutil.Process, gateway: Gateway, count: int, times: int) -> tup
 def main() -> None:
     command = [sys.executable, "-m", "forecast.host", "sprout"]
     began = time.perf_counter()
-    with running(command, 8124, {"FORECAST_LOG_LEVEL": "warning"}) as gateway:
+    with running(command, free_port(), {"FORECAST_LOG_LEVEL": "warning"}) as gateway:
         host = psutil.Process(gateway.pid)
         while gateway.call("GET", f"{PATH}/status")["model_status"] != "ready":
             time.sleep(0.01)
