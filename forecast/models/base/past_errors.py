@@ -310,9 +310,9 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
     weights = past.weights[known]
     power = _power(errors, weights, past.steps[known], past.independent)
     asked = np.asarray(levels, dtype=float)
-    normal = np.array([NormalDist().inv_cdf(level) for level in levels])
+    normal: FloatArray = np.array([NormalDist().inv_cdf(level) for level in levels])
     values = errors / past.steps[known] ** power
-    offsets = normal * _root_mean_square(values, weights)
+    offsets: FloatArray = normal * _root_mean_square(values, weights)
     own = past.independent - past.borrowed
     if own >= _FEW:
         offsets = _shaped(values, levels, offsets, own)
