@@ -69,11 +69,15 @@ def running(
 @contextmanager
 def running_gateway(**environment: str) -> Iterator[Gateway]:
     """Start the gateway as the README does, on a port that nobody else listens on."""
+    command = [sys.executable, "-m", "forecast.main"]
+    with running(command, free_port(), environment) as gateway:
+        yield gateway
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with running([sys.executable, "-m", "forecast.main"], port, environment) as gateway:
-        yield gateway
+        return int(free.getsockname()[1])
 
 
 def _wait(gateway: Gateway, process: subprocess.Popen[bytes]) -> None:

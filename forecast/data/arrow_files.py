@@ -9,7 +9,6 @@ from io import BytesIO
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forecast.core.errors import BadData, TooLarge
 from forecast.data.policy import DataPolicy
@@ -30,6 +29,8 @@ def read_parquet(body: bytes, policy: DataPolicy) -> pd.DataFrame:
         BadData: a column is of a type that holds no plain values.
         TooLarge: more rows, columns or decompressed bytes than allowed.
     """
+    import pyarrow.parquet as pq  # with libraries of its own, which few requests need
+
     with pq.ParquetFile(BytesIO(body)) as closed:
         schema = closed.schema_arrow
         metadata = closed.metadata

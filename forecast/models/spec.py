@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from forecast.core.errors import MissingLibrary
@@ -132,6 +133,11 @@ class ModelSpec:
             raise MissingLibrary(
                 f"{self.name} needs {error.name}, which is not installed; {self.how_to_install}"
             ) from error
+
+    @property
+    def packaged_weights(self) -> Path:
+        """The folder of `package:<model_id>`, for a model whose weights come with the gateway."""
+        return Path(__file__).parent / self.model_id / "weights"
 
     @property
     def is_ready_at_once(self) -> bool:

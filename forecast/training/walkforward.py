@@ -4,9 +4,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +32,26 @@ from forecast.training.past_models import Fetches, How, model_for_year
 from forecast.training.price_grid import PriceGrid, relative_change
 from forecast.training.processes.options import ProcessOptions
 
-Source = Literal["momentum", "snapshot", "remote", "earlier"]
+Fallback = Literal["momentum", "sprout"]
+Source = Literal["momentum", "sprout", "snapshot", "remote", "earlier"]
 Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelYear:
-    """The rows [R] of a year, and the model that forecasts them."""
+    """The rows [R] of a year, and the model that forecasts them.
+
+    Attributes:
+        version: None for the fallback model, whose weights come with the gateway.
+    """
 
     rows: Rows
-    version: Version
-    how: How
+    version: Version | None
+    how: How | Literal["sprout"]
+
+    @property
+    def weights_name(self) -> str:
+        return self.version.name if self.version else f"package:{self.how}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +63,9 @@ class WalkForward:
         process: how the process of a model is run.
         sync: fetches snapshots that the store lacks; None to do without them.
         horizon: steps ahead whose price is forecast.
-        bootstrap_years: first calendar years of the data, whose rows get the momentum.
+        fallback: what rows without a snapshot get: the momentum, or a forecast of `sprout`, which
+            was trained on no real series and so has seen nothing of any year.
+        bootstrap_years: first calendar years of the data, whose rows get the fallback.
         context: the most steps before a row that a model is shown.
         strict: refuse snapshots that have seen the year they are to forecast, or may have.
         workers: years at once, each in a process of its own.
@@ -64,6 +76,7 @@ class WalkForward:
     process: Callable[[ModelSpec], ProcessOptions]
     sync: Fetches | None = None
     horizon: int = 4
+    fallback: Fallback = "momentum"
     bootstrap_years: int = 4
     context: int = 512
     strict: bool = True
@@ -72,6 +85,8 @@ class WalkForward:
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
+        if self.fallback not in get_args(Fallback):
+            raise InvalidRequest(f"fallback must be one of {', '.join(get_args(Fallback))}")
         least = {"horizon": 1, "bootstrap_years": 0, "context": 1, "workers": 1}
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
@@ -85,9 +100,9 @@ class ForecastFeatures:
     Attributes:
         values: [T, N]; NaN where an item has no price, or too few to say anything.
         dates: [T] datetime64[s].
-        sources: of each row: the momentum, the `snapshot` of the year before, one just fetched
-            from a `remote`, or an `earlier` one.
-        versions: name of each row's model; empty for the momentum.
+        sources: of each row: the fallback (`momentum` or `sprout`), the `snapshot` of the year
+            before, one just fetched from a `remote`, or an `earlier` one.
+        versions: name of each row's model; `package:sprout` for that, empty for the momentum.
         warnings: why a year did not get its own snapshot.
     """
 
@@ -120,7 +135,8 @@ def build_forecast_features(
     Row t of year N is (ŷ[t+h] - p[t]) / p[t], forecast from the prices up to and including row t
     by a model that has seen nothing after 31 December of year N-1: the snapshot of that day in
     the store, the same from a remote, or the closest earlier one. Without any, and in the first
-    years, it is the 4-step momentum (p[t] - p[t-4]) / p[t-4], which is NaN in the first 4 rows.
+    years, it is the 4-step momentum (p[t] - p[t-4]) / p[t-4], which is NaN in the first 4 rows, or
+    a forecast of the fallback model.
 
     Args:
         prices: [T, N] on a regular grid of time, such as weekly closes; NaN where not listed.
@@ -143,28 +159,32 @@ def build_forecast_features(
     for year, forecast in zip(years, _forecast(grid, years, how), strict=True):
         values[year.rows] = forecast
         for row in year.rows:
-            sources[row], versions[row] = year.how, year.version.name
+            sources[row], versions[row] = year.how, year.weights_name
     return ForecastFeatures(
         values, grid.dates, tuple(item_ids), tuple(sources), tuple(versions), tuple(warnings)
     )
 
 
 def _years(grid: PriceGrid, model_id: str, how: WalkForward) -> tuple[list[ModelYear], list[str]]:
-    """Choose a model for each year after the first ones; a year without any is left out."""
+    """Choose a model for each year; one that gets the momentum is left out."""
     years: list[ModelYear] = []
     warnings: list[str] = []
     of_rows = grid.years
-    for number in range(of_rows[0] + how.bootstrap_years, of_rows[-1] + 1):
+    for number in range(of_rows[0], of_rows[-1] + 1):
         rows = np.flatnonzero(of_rows == number)
         if not rows.size:
             continue
-        choice = model_for_year(model_id, number, how.store, how.sync)
-        warnings += choice.warnings
-        if choice.version is None or choice.how is None:
-            warnings.append(f"there is no snapshot from before {number}; it gets the momentum")
-            continue
-        warnings += _doubts(choice.version, grid.dates[rows[0]], strict=how.strict)
-        years.append(ModelYear(rows, choice.version, choice.how))
+        if number >= of_rows[0] + how.bootstrap_years:
+            choice = model_for_year(model_id, number, how.store, how.sync)
+            warnings += choice.warnings
+            if choice.version is not None and choice.how is not None:
+                warnings += _doubts(choice.version, grid.dates[rows[0]], strict=how.strict)
+                years.append(ModelYear(rows, choice.version, choice.how))
+                continue
+            instead = "the momentum" if how.fallback == "momentum" else how.fallback
+            warnings.append(f"there is no snapshot from before {number}; it gets {instead}")
+        if how.fallback != "momentum":
+            years.append(ModelYear(rows, None, how.fallback))
     return years, warnings
 
 
@@ -215,20 +235,26 @@ def _forecast_year(
 ) -> FloatArray:
     """Forecast the relative change at each row of a year: [R, N]."""
     version = year.version
-    spec = MODEL_REGISTRY[version.metadata.model_id]
+    spec = MODEL_REGISTRY[version.metadata.model_id if version else year.how]
     now = grid.prices[year.rows]
     cells = _cells(grid, year.rows, how.context, spec.capabilities.min_context)
     changes = np.full(now.shape, np.nan)
     if not cells:
         return changes
-    model = PastModel(spec, how.process(spec), version.path, how.config)
+    model = _past_model(spec, version, how)
     task = ForecastTask(how.horizon, quantile_levels=())
-    with how.store.model(spec.model_id).hold(version):
+    with how.store.model(spec.model_id).hold(version) if version else nullcontext():
         forecasts = forecast_in_child(model, list(cells.values()), task, context.folder, context)
     ahead = np.array([one.mean[0, -1] for one in forecasts])
     rows, items = np.array(list(cells)).T
     changes[rows, items] = relative_change(ahead, now[rows, items])
     return changes
+
+
+def _past_model(spec: ModelSpec, version: Version | None, how: WalkForward) -> PastModel:
+    if version is None:
+        return PastModel(spec, how.process(spec), spec.packaged_weights)
+    return PastModel(spec, how.process(spec), version.path, how.config)
 
 
 def _cells(

@@ -184,7 +184,7 @@ def test_a_light_install_forecasts_without_torch_and_tells_how_to_add_the_rest(t
     try:
         done = run_setup(clone, "run-venv", "forecast", "--light", timeout=1500, **settings)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert not list((clone / ".venv").rglob("torch"))
+        assert not list((clone / ".venv").glob("lib/python*/site-packages/torch"))
         assert megabytes(clone / ".venv") < 500
         call = re.search(r"^curl (?:.*\n)+?\n", done.stdout, re.MULTILINE)[0]
         for model_id in ("sprout", "statistical"):

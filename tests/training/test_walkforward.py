@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast.core.errors import BadData, InvalidRequest, LooksAhead, SourceUnavailable
+from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
+from forecast.models import MODEL_REGISTRY
 from forecast.training.price_grid import PriceGrid
 from forecast.training.walkforward import WalkForward, build_forecast_features
 from tests.training.stored_models import process_of, publish, publish_snapshot, store_at
@@ -163,6 +165,27 @@ def test_what_is_missing_is_fetched_and_else_an_earlier_one_or_the_momentum_serv
     }  # fmt: skip
     assert remote.asked == [f"snapshot_{year}-12-31" for year in (2018, 2019, 2020, 2021)]
     assert any("before 2019" in warning for warning in features.warnings)
+
+
+def test_sprout_may_serve_where_there_is_no_snapshot_from_the_first_row_on(tmp_path):
+    dates = DATES[YEARS <= 2019][:70]
+    prices = prices_of(2, dates)
+    given_how = how(store_at(tmp_path), bootstrap_years=1, fallback="sprout")
+    features = build_forecast_features(prices, dates, ITEMS, "lstm", given_how)
+    assert set(features.sources) == {"sprout"}
+    assert set(features.versions) == {"package:sprout"}
+    assert features.warnings == ("there is no snapshot from before 2019; it gets sprout",)
+    assert np.isfinite(features.values).all()
+    model = MODEL_REGISTRY["sprout"].model_class().tiny()
+    known = Series(prices[:61, 0][None][:, -40:], freq=Frequency.parse("W-FRI"))
+    (forecast,) = model.predict([known], ForecastTask(HORIZON))
+    change = forecast.mean[0, -1] / prices[60, 0] - 1
+    assert features.values[60, 0] == pytest.approx(change, rel=1e-6)
+
+
+def test_an_unknown_fallback_is_refused(tmp_path):
+    with pytest.raises(InvalidRequest, match="momentum, sprout"):
+        how(store_at(tmp_path), fallback="naive")
 
 
 def test_a_remote_that_does_not_answer_is_told_and_nothing_fails(tmp_path):

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from threadpoolctl import ThreadpoolController
 
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
@@ -63,7 +65,9 @@ class SproutModel(BaseTimeSeriesModel):
         options = task.options
         assert isinstance(options, SproutOptions)
         rows = [row for series in batch for row in _rows(series, options)]
-        quantiles = self._quantiles(rows, task.horizon)
+        # More threads only wait for each other: each matrix is that of one series.
+        with _threads().limit(limits=1, user_api="blas"):
+            quantiles = self._quantiles(rows, task.horizon)
         forecasts, begin = [], 0
         for series in batch:
             end = begin + series.num_channels
@@ -141,6 +145,11 @@ class _Pass:
         told, found = errors[twice], errors[len(contexts) :]
         mean[twice] = (mean[twice] * found + other * told) / (told + found)
         return mean * known.scale[:, None, None] + known.centre[:, None, None]
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _rows(series: Series, options: SproutOptions) -> Iterator[_Row]:

@@ -45,6 +45,10 @@ class Arima:
     name: str = _NAME
 
     @property
+    def state(self) -> Any:
+        return self.model.model_
+
+    @property
     def hindsight(self) -> float:
         return hindsight_of(self.length)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forecast.core.frequency import Frequency
 from forecast.core.types import FloatArray
 from forecast.models.base.kept_fits import Document, key_of
 from forecast.models.base.past_errors import UNKNOWN, offsets_of
@@ -16,7 +17,15 @@ from forecast.models.statistical.keeping import document_of, errors_of, restored
 from forecast.models.statistical.methods import CannotFit
 from forecast.models.statistical.scaling import Scaler
 from forecast.models.statistical.spec import MethodName
-from forecast.models.statistical.trial import Trial, combine, combine_with, effect_ahead, single
+from forecast.models.statistical.trial import (
+    Trial,
+    combine,
+    combine_with,
+    effect_ahead,
+    enter_foundation,
+    single,
+    trial_of,
+)
 
 _MULTIPLY = ("auto_ets", "auto_theta")
 _REPEAT = ("naive", "seasonal_naive")
@@ -33,6 +42,7 @@ class Job:
         past: [T, K] covariates, complete; K may be 0.
         future: [gap + H, K].
         names: of the K covariates.
+        freq: of the steps, if it is known.
         native: whether quantiles are those of the library.
         kept: what was fitted to this very history before.
     """
@@ -44,6 +54,7 @@ class Job:
     names: tuple[str, ...]
     choice: Choice
     levels: tuple[float, ...]
+    freq: Frequency | None = None
     native: bool = False
     kept: Document | None = None
 
@@ -68,15 +79,25 @@ class Fit:
     methods: Mapping[str, float]
 
 
-def fit(job: Job) -> Fit:
+def fit_some(jobs: Sequence[Job]) -> list[Fit]:
     """Fit and forecast; a series that defeats its method gets the naive one and a warning."""
     with np.errstate(all="ignore"):  # what comes of an overflow is checked
-        return _fit(_settled(job))
+        settled = [_settled(job) for job in jobs]
+        trials = [_trial(job) for job in settled]
+        enter_foundation([trial for trial in trials if trial is not None])
+        return [_fit(job, trial) for job, trial in zip(settled, trials, strict=True)]
 
 
-def _fit(job: Job) -> Fit:
+def _trial(job: Job) -> Trial | None:
+    """Begin the combination of a series without covariates."""
+    if job.choice.method != "auto" or job.names or job.kept is not None:
+        return None
+    return trial_of(_scaler(job).apply(job.target), job.choice.seasons, freq=job.freq)
+
+
+def _fit(job: Job, trial: Trial | None = None) -> Fit:
     try:
-        answer = _forecast(job)
+        answer = _forecast(job, trial)
     except CannotFit:
         return _forecast(_simpler(job, "could not be fitted to this series"))
     if _is_plausible(job, answer.mean):
@@ -85,8 +106,12 @@ def _fit(job: Job) -> Fit:
     return _fit(simpler) if simpler.choice.method == "auto" else _forecast(simpler)
 
 
-def keep(job: Job) -> Document | None:
+def keep_some(jobs: Sequence[Job]) -> list[Document | None]:
     """Fit without forecasting; None for a series that defeats its method."""
+    return [_kept(job) for job in jobs]
+
+
+def _kept(job: Job) -> Document | None:
     job = replace(_settled(job), native=False)
     scaler = _scaler(job)
     try:
@@ -136,9 +161,9 @@ def _scaler(job: Job) -> Scaler:
     return Scaler(scaler.unit) if method in _REPEAT else scaler
 
 
-def _forecast(job: Job) -> Fit:
+def _forecast(job: Job, trial: Trial | None = None) -> Fit:
     scaler = _scaler(job)
-    combination, notes = _fitted(job, scaler)
+    combination, notes = _fitted(job, scaler, trial)
     mean = combination.forecast(job.steps)
     quantiles, more = _quantiles(job, combination, mean)
     return Fit(
@@ -172,7 +197,9 @@ def _quantiles(
     return mean + offsets, (UNKNOWN,) if unknown else ()
 
 
-def _fitted(job: Job, scaler: Scaler) -> tuple[Combination, tuple[str, ...]]:
+def _fitted(
+    job: Job, scaler: Scaler, trial: Trial | None = None
+) -> tuple[Combination, tuple[str, ...]]:
     """Find what was fitted before, or fit."""
     target = scaler.apply(job.target)
     choice = job.choice
@@ -183,7 +210,7 @@ def _fitted(job: Job, scaler: Scaler) -> tuple[Combination, tuple[str, ...]]:
     if job.kept is not None:
         return restored(job.kept), ()
     if choice.method == "auto":
-        return combine(target, choice.seasons), ()
+        return combine(trial or trial_of(target, choice.seasons, freq=job.freq)), ()
     return single(choice.method, target, choice.seasons, tried=not job.native), ()
 
 
@@ -191,7 +218,7 @@ def _explained(job: Job, target: FloatArray) -> tuple[Combination, tuple[str, ..
     """Combine with covariates; name those that are not used."""
     covariates = Covariates.of(np.concatenate([job.past, job.future]), job.names, len(job.past))
     if job.kept is None:
-        combination = combine_with(target, job.choice.seasons, covariates)
+        combination = combine_with(target, job.choice.seasons, covariates, job.freq)
     else:
         combination = restored(job.kept, effect_ahead(target, job.choice.seasons, covariates))
     notes = []

@@ -9,7 +9,8 @@ from forecast.core.types import FloatArray
 from forecast.models.base.kept_fits import Document
 from forecast.models.base.past_errors import PastErrors
 from forecast.models.statistical.combination import Combination
-from forecast.models.statistical.methods import METHODS, Fitted
+from forecast.models.statistical.foundation import FOUNDATION, Foundation
+from forecast.models.statistical.methods import METHODS, Fitted, Member
 
 
 def document_of(combination: Combination) -> Document:
@@ -20,7 +21,7 @@ def document_of(combination: Combination) -> Document:
             {
                 "name": member.name,
                 "season": member.season,
-                "model": _encoded(member.model.model_),
+                "model": _encoded(member.state),
                 "adjusted": list(getattr(member, "adjusted", ())),
                 "profiles": [_encoded(each) for each in getattr(member, "profiles", ())],
             }
@@ -71,8 +72,10 @@ def errors_of(document: Document) -> PastErrors:
     )
 
 
-def _member(document: Document) -> Fitted:
+def _member(document: Document) -> Member:
     name, season = document["name"], document["season"]
+    if name == FOUNDATION:
+        return Foundation.restored(_decoded(document["model"]))
     model = METHODS[name].make(season)
     model.model_ = _decoded(document["model"])
     profiles = tuple(_decoded(each) for each in document["profiles"])

@@ -58,8 +58,8 @@ class Member(Protocol):
         """Of the library's model; 1 for none."""
 
     @property
-    def model(self) -> Any:
-        """The library's, fitted."""
+    def state(self) -> Any:
+        """What was fitted, to be kept."""
 
     @property
     def hindsight(self) -> float:
@@ -118,6 +118,10 @@ class Fitted:
     length: int = 0
     adjusted: tuple[int, ...] = ()
     profiles: tuple[FloatArray, ...] = ()
+
+    @property
+    def state(self) -> Any:
+        return self.model.model_
 
     @property
     def hindsight(self) -> float:

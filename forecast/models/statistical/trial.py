@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from forecast.core.frequency import Frequency
 from forecast.core.types import FloatArray
 from forecast.models.base.past_errors import PastErrors, past_errors_of
 from forecast.models.statistical.combination import Combination, blended
 from forecast.models.statistical.covariates import Covariates
+from forecast.models.statistical.foundation import FOUNDATION, Question, foundations
 from forecast.models.statistical.history import History
 from forecast.models.statistical.methods import CannotFit, Member, fit
 
 SEASONAL = ("seasonal_naive", "mstl", "mstl_theta", "auto_ces")
 PLAIN = ("ets", "theta", "ces")
+ALWAYS = ("naive", FOUNDATION)
 ORIGINS = 5
 _MOST_ORIGINS = 8  # where they can be a block apart
 LONGEST = 2000
@@ -43,16 +46,19 @@ def single(name: str, target: FloatArray, seasons: tuple[int, ...], *, tried: bo
 
 
 def combine_with(
-    target: FloatArray, seasons: tuple[int, ...], covariates: Covariates
+    target: FloatArray,
+    seasons: tuple[int, ...],
+    covariates: Covariates,
+    freq: Frequency | None = None,
 ) -> Combination:
     """Average the forecast without covariates, and that of what they leave unexplained.
 
     Weights go with the inverse of the mean absolute errors at earlier origins, cubed.
     """
-    plain = combine(target, seasons)
+    plain = combine(trial_of(target, seasons, freq=freq))
     if not covariates.names:
         return plain
-    explained = combine(target, seasons, covariates)
+    explained = combine(trial_of(target, seasons, covariates, freq))
     without, beside = (_mean_error(each.past) ** _POWER for each in (plain, explained))
     total = without + beside
     share = without / total if 0 < total < float("inf") else 0.0
@@ -63,7 +69,7 @@ def effect_ahead(
     target: FloatArray, seasons: tuple[int, ...], covariates: Covariates
 ) -> FloatArray:
     """Learn what covariates do on the steps ahead, as `combine_with` does."""
-    return Trial(*_used(target, seasons, covariates), tried=False).effect
+    return trial_of(target, seasons, covariates, tried=False).effect
 
 
 def _mean_error(past: PastErrors) -> float:
@@ -72,43 +78,55 @@ def _mean_error(past: PastErrors) -> float:
     return float(np.nanmean(np.abs(own))) if np.isfinite(own).any() else float("inf")
 
 
-def combine(
-    target: FloatArray, seasons: tuple[int, ...], covariates: Covariates | None = None
-) -> Combination:
-    """Fit the candidates to a series, standardised [T], and weigh them.
+def combine(trial: "Trial") -> Combination:
+    """Fit the candidates to a series and weigh them.
 
     Each candidate forecasts the series from earlier origins. Its weight goes with the inverse of
-    its mean absolute error there, cubed. The naive is always a candidate. Where the methods that
-    know the season are not clearly better than the naive, those that know none are tried too; if
-    the season does not help by 3 %, it is not used.
+    its mean absolute error there, cubed. The naive and the foundation model are always
+    candidates. Where the methods that know the season are not clearly better than the naive,
+    those that know none are tried too; if the season does not help by 3 %, it is not used.
     """
-    trial = Trial(*_used(target, seasons, covariates))
+    if FOUNDATION not in trial.fitted:
+        enter_foundation([trial])
     trial.enter(("naive", *(SEASONAL if trial.history.seasons else PLAIN)))
     if len(trial.history.seasons) > 1:
         trial.enter(("stl",))
     names = list(trial.fitted)
     if trial.history.seasons:
         scores = trial.scores()
-        best = min(scores[name] for name in names if name != "naive")
+        best = min(scores[name] for name in names if name not in ALWAYS)
         if best > _CLEARLY:
             trial.enter(PLAIN)
             scores = trial.scores()
-            plain = ["naive", *(name for name in PLAIN if name in scores)]
+            plain = [name for name in ("naive", *PLAIN) if name in scores]
             if best > _BETTER * min(scores[name] for name in plain):
-                names = plain
+                names = [name for name in scores if name in {*ALWAYS, *PLAIN}]
     return trial.weighed(names)
 
 
-def _used(
-    target: FloatArray, seasons: tuple[int, ...], covariates: Covariates | None
-) -> tuple[FloatArray, tuple[int, ...], Covariates | None]:
-    """Keep the recent steps, from an observed one on."""
+def enter_foundation(trials: Sequence["Trial"]) -> None:
+    """Let the foundation model forecast several series at once."""
+    questions = [Question((each.history, *each.cuts), each.freq, each.block) for each in trials]
+    with suppress(CannotFit):
+        for trial, fitted in zip(trials, foundations(questions), strict=True):
+            trial.admit(fitted)
+
+
+def trial_of(
+    target: FloatArray,
+    seasons: tuple[int, ...],
+    covariates: Covariates | None = None,
+    freq: Frequency | None = None,
+    *,
+    tried: bool = True,
+) -> "Trial":
+    """Begin with the recent steps of a series, standardised [T], from an observed one on."""
     longest = max(LONGEST, 6 * max(seasons, default=1))
     skip = max(len(target) - longest, 0)
     skip += int((~np.isnan(target[skip:])).argmax())
     if covariates is not None:
         covariates = replace(covariates, columns=covariates.columns[skip:])
-    return target[skip:], seasons, covariates
+    return Trial(target[skip:], seasons, covariates, freq, tried=tried)
 
 
 class Trial:
@@ -119,10 +137,12 @@ class Trial:
         target: FloatArray,
         seasons: tuple[int, ...],
         covariates: Covariates | None = None,
+        freq: Frequency | None = None,
         *,
         tried: bool = True,
     ) -> None:
         self.target = target
+        self.freq = freq
         self.covariates = covariates
         length = len(target)
         held = tuple(season for season in seasons if length >= 2 * season)
@@ -206,7 +226,7 @@ class Trial:
         rest = self.target - effect[: len(self.target)]
         for row, origin in zip(points, self.origins, strict=True):
             row -= effect[origin : origin + self.block]
-        seasonal = self.history.seasons and not set(names) <= {"naive", *PLAIN}
+        seasonal = self.history.seasons and not set(names) <= {*ALWAYS, *PLAIN}
         adjusted = self._adjusted(rest) if seasonal else rest
         season = self.history.seasons[0] if self.history.seasons else 1
         past = past_errors_of(rest, self.origins, list(points), adjusted, season)

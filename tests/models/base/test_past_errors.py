@@ -116,6 +116,13 @@ def test_missing_values_change_no_rule_by_which_errors_are_counted(length, kind)
     assert width(0.3) > 0.95 * width(0.0)
 
 
+@pytest.mark.parametrize("length", [20, 60, 200])
+def test_a_tiny_unit_changes_nothing_but_the_unit(length):
+    plain = walk(length)
+    tiny = Series(target=plain.target * 2.0**-1000)
+    np.testing.assert_array_equal(forecast(tiny).quantiles, forecast(plain).quantiles * 2.0**-1000)
+
+
 def test_the_first_change_of_a_constant_gives_its_interval_a_width():
     target = np.array([5.0] * 29 + [6.0])
     past = past_errors_of(target, [14, 18, 22, 26], [np.full(4, 5.0)] * 4, adjusted=target)

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from forecast.core.errors import BadData
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
+from forecast.models.sprout import model as sprout_model
+from forecast.models.sprout.forward import forward
 from forecast.models.sprout.model import SproutModel
 from forecast.models.sprout.prepared import prepare
 
@@ -227,6 +230,21 @@ def test_seasons_may_be_named(model):
     options = model.spec.options(season_lengths=(11,))
     answer = model.predict([series], ForecastTask(11, options=options))[0]
     np.testing.assert_allclose(answer.mean[0], values[:11], atol=0.1)
+
+
+def test_it_computes_on_one_thread_whatever_the_process_may_use(monkeypatch):
+    seen = []
+
+    def counted(*arguments):
+        seen.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+        return forward(*arguments)
+
+    monkeypatch.setattr(sprout_model, "forward", counted)
+    with threadpool_limits(2, "blas"):
+        SproutModel.tiny().predict([Series(np.arange(40.0)[None])], ForecastTask(3))
+        after = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    assert set(seen) == {1}
+    assert set(after) == {2}
 
 
 def test_seasons_that_explain_the_past_badly_count_for_little(model):
