@@ -28,6 +28,9 @@ UNKNOWN = (
     "the series is too short to tell how far off its forecast may be;"
     " its quantiles are the point forecast"
 )
+UNCALIBRATED = (
+    "the series is too short to calibrate its quantiles on its past; they are the model's own"
+)
 
 
 def with_past_errors(
@@ -43,8 +46,8 @@ def with_past_errors(
 
     Every series is cut at up to `origins` earlier steps, spread over its second half, and all
     cuts of one horizon are forecast in one call together with the series themselves. The error
-    of step h is taken to grow as h^p, see `offsets_of`. A series of one value has no errors; its
-    quantiles are its point forecast, with a warning.
+    of step h is taken to grow as h^p, see `offsets_of`. A series of one value has no errors, and a
+    few equal ones tell no spread; its quantiles are its point forecast, with a warning.
 
     Args:
         block: steps by which a past is forecast, whatever the horizon: answers of different
@@ -198,7 +201,9 @@ class PastErrors:
 
     @property
     def is_known(self) -> bool:
-        return bool(np.isfinite(self.errors).any())
+        """Whether they tell a spread; a few errors that are all 0 do not."""
+        known = self.errors[np.isfinite(self.errors)]
+        return bool(known.any()) or (len(known) > 0 and self.independent >= _FEW)
 
     @property
     def weights(self) -> FloatArray:

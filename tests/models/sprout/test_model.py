@@ -219,6 +219,16 @@ def test_few_steps_give_wide_intervals(model, steps):
     assert (steps == 1) == any("too few" in warning for warning in answer.warnings)
 
 
+@pytest.mark.parametrize("values", [[5.0], [5.0, 5.0, 5.0]])
+def test_what_is_too_short_to_be_calibrated_keeps_its_own_quantiles_and_says_so(model, values):
+    task = ForecastTask(8, DECILES, intervals="conformal")
+    [answer] = model.predict([series_of(values, "D")], task)
+    native = forecast(model, values, 8, "D")
+    np.testing.assert_array_equal(answer.quantiles, native.quantiles)
+    assert answer.intervals == "native"
+    assert answer.warnings[-1].endswith("they are the model's own")
+
+
 def test_what_was_never_negative_is_not_forecast_negative(model):
     counts = np.random.default_rng(0).poisson(0.3, 200)
     assert forecast(model, counts, 30, "D").quantiles.min() == 0
