@@ -10,6 +10,7 @@ from forecast.models.statistical.history import completed
 from forecast.models.statistical.scaling import Scaler
 
 _PENALTIES = np.logspace(-4, 1, 11)
+_REPEATED = 1e-9  # standard deviations, below which a change over a season is rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,13 @@ class Covariates:
             np.array(scaled).reshape(len(moving), len(columns)).T,
             tuple(names[index] for index in moving),
             tuple(name for index, name in enumerate(names) if index not in moving),
+        )
+
+    def repeating(self, length: int, season: int) -> tuple[str, ...]:
+        """Name those that only repeat the season in the first steps: `effect` learns none."""
+        changes = np.abs(_without_season(self.columns[:length], season)).max(axis=0)
+        return tuple(
+            name for name, most in zip(self.names, changes, strict=True) if most <= _REPEATED
         )
 
     def effect(self, target: FloatArray, until: int, season: int) -> FloatArray:

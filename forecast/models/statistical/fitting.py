@@ -224,6 +224,9 @@ def _explained(job: Job, target: FloatArray) -> tuple[Combination, tuple[str, ..
     notes = []
     if covariates.constant:
         notes.append(f"constant covariates were left out: {_list(covariates.constant)}")
+    season = next((each for each in job.choice.seasons if len(target) >= 2 * each), 1)
+    if repeating := covariates.repeating(len(target), season):
+        notes.append(f"covariates that only repeat the season were not used: {_list(repeating)}")
     if combination.effect is None and covariates.names:
         notes.append(
             "covariates that did not help at earlier origins were not used:"

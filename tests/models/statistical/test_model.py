@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from forecast.core.errors import BadData, InvalidRequest
+from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
 from forecast.models.statistical import methods
 from forecast.models.statistical.choice import FEWEST
@@ -108,6 +109,15 @@ def test_a_promotion_explains_ten_weeks(model, series_of):
     target = np.array([11.0, *[60.0, 10.0] * 4, 60.0])
     [forecast] = model.predict([covariate_series(series_of, [promo], target)], task_of())
     np.testing.assert_allclose(forecast.mean[0], 60, rtol=0.05)
+
+
+def test_a_covariate_that_only_repeats_the_season_is_named(model, series_of):
+    draw = np.random.default_rng(4)
+    weekend = (np.arange(66) % 7 == 0).astype(float)
+    target = 20 + 5 * weekend[:60] + draw.normal(size=60)
+    series = covariate_series(series_of, [weekend, draw.normal(size=66)], target)
+    [forecast] = model.predict([replace(series, freq=Frequency.parse("D"))], task_of())
+    assert "covariates that only repeat the season were not used: 0" in forecast.warnings
 
 
 def test_a_covariate_that_says_nothing_disturbs_little_and_is_named(model, series_of):
