@@ -2,6 +2,7 @@
 
     python -m benchmarks.accuracy_default                         # auto, and what it combines
     python -m benchmarks.accuracy_default --methods auto --m4 414 # all of M4 hourly
+    python -m benchmarks.accuracy_default --methods sprout        # Sprout on the same windows
 
 For each set: MASE over that of the seasonal naive in the same run, the share of the truth in 80 %
 and 95 % intervals, and MSIS, with conformal and with native intervals.
@@ -21,6 +22,7 @@ import pandas as pd
 from forecast.core.accuracy import coverage, mase, msis, smape
 from forecast.core.frequency import Frequency
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Intervals, Series
+from forecast.models.sprout.model import SproutModel
 from forecast.models.statistical.model import StatisticalModel
 from forecast.models.statistical.spec import StatisticalOptions
 
@@ -90,12 +92,14 @@ def prices() -> list[Window]:
 
 
 def forecasts(windows: Sequence[Window], method: str, intervals: Intervals) -> list[Forecast]:
+    series = [each.series for each in windows]
+    task = ForecastTask(len(windows[0].actual), LEVELS, intervals=intervals)
+    if method == "sprout":
+        return SproutModel.tiny().predict(series, task)
     options = StatisticalOptions(model=method)  # type: ignore[arg-type]
-    task = ForecastTask(len(windows[0].actual), LEVELS, options=options)
     model = StatisticalModel()
     try:
-        series = [each.series for each in windows]
-        return model.predict(series, replace(task, intervals=intervals))
+        return model.predict(series, replace(task, options=options))
     finally:
         model.close()
 

@@ -1,6 +1,7 @@
 """Coverage and MSIS of native and calibrated intervals, on simulated series and on M4 hourly.
 
 python -m benchmarks.intervals [--series 60] [--families prophet,...]
+python -m benchmarks.intervals --short [--series 160]  # the default, by length and missing values
 """
 
 import argparse
@@ -89,6 +90,56 @@ def _m4(count: int) -> Data:
     return _cut("M4 hourly", np.stack(rows), m4.HORIZON, "h")
 
 
+SHORT: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+    "noise": lambda rng, steps: 50 + rng.normal(size=steps),
+    "trend": lambda rng, steps: 50 + 0.3 * np.arange(steps) + rng.normal(size=steps),
+    "random walk": walk,
+    "AR(1), 0.7": autoregression,
+    "year, noise": lambda rng, steps: (
+        100 + 10 * np.sin(2 * np.pi * np.arange(steps) / 12) + rng.normal(0, 3, steps)
+    ),
+    "lognormal": lambda rng, steps: rng.lognormal(size=steps),
+    "counts": lambda rng, steps: rng.poisson(2.0, steps).astype(float),
+}
+LENGTHS = (3, 5, 8, 12, 20, 36, 60, 120)
+
+
+def short(model: BaseTimeSeriesModel, count: int) -> None:
+    """Print, by kind and length, the 80 % coverage of 8 steps, whole and with 30 % missing.
+
+    The third figure is the mean width with missing values over that without.
+    """
+    print("| series | " + " | ".join(map(str, LENGTHS)) + " |")
+    print("| --- |" + " --- |" * len(LENGTHS))
+    for name, make in SHORT.items():
+        freq = "MS" if name == "year, noise" else "D"
+        cells = (_short_cell(model, make, length, freq, count) for length in LENGTHS)
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _short_cell(
+    model: BaseTimeSeriesModel,
+    make: Callable[[np.random.Generator, int], FloatArray],
+    length: int,
+    freq: str,
+    count: int,
+) -> str:
+    rng = np.random.default_rng(length)
+    whole = np.stack([make(rng, length + 8) for _ in range(count)])
+    gappy = whole.copy()
+    lost = min(round(0.3 * length), length - 2)
+    for row in gappy:
+        row[rng.permutation(length)[:lost]] = np.nan
+    held, widths = [], []
+    for drawn in (whole, gappy):
+        batch = _cut(name="", drawn=drawn, horizon=8, freq=freq).series
+        answers = model.predict(batch, ForecastTask(8, (0.1, 0.9)))
+        lower, upper = np.stack([one.quantiles[0] for one in answers]).swapaxes(0, 1)
+        held.append(((lower <= whole[:, length:]) & (whole[:, length:] <= upper)).mean())
+        widths.append((upper - lower).mean())
+    return f"{held[0]:.0%} {held[1]:.0%} {widths[1] / widths[0]:.2f}"
+
+
 def measure(model: BaseTimeSeriesModel, data: Data, intervals: Intervals) -> tuple[float, ...]:
     """Return coverage at 80 % and 95 %, MSIS at 95 %, and seconds a series."""
     task = ForecastTask(data.actual.shape[1], LEVELS, intervals=intervals)
@@ -117,7 +168,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, default=60)
     parser.add_argument("--families", default="prophet,statistical")
+    parser.add_argument("--short", action="store_true", help="the default on short series")
     asked = parser.parse_args()
+    if asked.short:
+        short(MODEL_REGISTRY["statistical"].model_class().load_model(None), asked.series)
+        return
     print("| family | data | intervals | 80 % | 95 % | MSIS | s a series |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for family in asked.families.split(","):

@@ -160,7 +160,7 @@ def process(threads: int) -> ProcessOptions:
 
 def run(model_id: str, prices: Prices, how: WalkForward, home: Path) -> ForecastFeatures:
     """Train, forecast, and tell how long each took."""
-    hub = HubSettings(endpoint=None, token=None, offline=True, cache=None)
+    hub = HubSettings(hf_endpoint=None, hf_token=None, hf_offline=True, hf_cache=None)
     sources = SourceResolver(
         local_roots=[], cache=home / "cache", hub=hub, mlflow_tracking_uri=None, store=how.store
     )

@@ -26,6 +26,7 @@ from forecast.core.fields import Bytes, Names, Paths, SettingsGroup, variables
 from forecast.data.policy import DataPolicy
 from forecast.jobs.limits import JobLimits
 from forecast.serving.limits import ServingLimits
+from forecast.store.hub_settings import HubSettings
 
 PREFIX = "FORECAST_"
 
@@ -130,26 +131,7 @@ class Settings(BaseSettings):
     local_roots: Paths = Field(
         (), description="Folders that `local:` sources may read, besides `<home>/models`."
     )
-    hf_endpoint: str | None = Field(
-        None,
-        validation_alias=variables("FORECAST_HF_ENDPOINT", "HF_ENDPOINT"),
-        description="Address of the model hub or a mirror.",
-    )
-    hf_token: SecretStr | None = Field(
-        None,
-        validation_alias=variables("FORECAST_HF_TOKEN", "HF_TOKEN"),
-        description="Token of the model hub, for gated and private weights.",
-    )
-    hf_offline: bool = Field(
-        False,
-        validation_alias=variables("FORECAST_HF_OFFLINE", "HF_HUB_OFFLINE"),
-        description="Never ask the hub; only what is in the cache.",
-    )
-    hf_cache: Path | None = Field(
-        None,
-        validation_alias=variables("FORECAST_HF_CACHE", "HF_HUB_CACHE"),
-        description="Cache of the hub's client, to share one; a folder in `<home>` otherwise.",
-    )
+    hub: HubSettings = HubSettings()
     mlflow_tracking_uri: str | None = Field(
         None,
         validation_alias=variables("FORECAST_MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI"),

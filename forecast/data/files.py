@@ -1,9 +1,10 @@
 """Bytes of a file → a table: CSV, JSON, XLSX, Parquet and Arrow, within limits."""
 
+import csv
 import re
 from collections.abc import Callable, Set
 from enum import StrEnum
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -65,6 +66,7 @@ _MARKS = {  # the longest first: one begins with another
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _DECIMAL_COMMA = r"\s*[+-]?\d+,\d+\s*"
 _GROUP = re.compile(rb"\d\.\d{3}\s*[;\r\n]")
 _WHOLE_NUMBER = re.compile(r"-?\d{1,19}", re.ASCII)
@@ -159,6 +161,7 @@ def _read_csv(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataF
     delimiter = max((b",", b";", b"\t"), key=header.count).decode()
     rows = max(body.count(b"\n"), body.count(b"\r"))
     check_table_size(rows, header.count(delimiter.encode()) + 1, policy)
+    _refuse_uneven_rows(body, delimiter)
     frame, decimal = _parsed_csv(body, delimiter, text), "."
     if delimiter != "," and any(_has_decimal_commas(frame[name]) for name in _untyped(frame, text)):
         frame, decimal = _parsed_csv(body, delimiter, text, ","), ","
@@ -169,6 +172,26 @@ def _read_csv(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataF
     if (delimiter, decimal) == (";", "."):
         frame.attrs[UNDECIDED] = _undecided(body, frame)
     return frame
+
+
+def _refuse_uneven_rows(body: bytes, delimiter: str) -> None:
+    """Refuse names that stand twice, and rows of more cells than there are names.
+
+    Parsers drop what is too much: `2026-01-01,1,234` would be 1. Empty cells at the end do no harm.
+    """
+    rows = csv.reader(
+        TextIOWrapper(BytesIO(body), encoding="utf-8", newline=""), delimiter=delimiter
+    )
+    names = next((row for row in rows if row), [])
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise BadData(f"the CSV file has two columns named {twice!r}")
+    for row in rows:
+        if len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
+            raise BadData(
+                f"line {rows.line_num} of the CSV file has {len(row)} cells, but there are"
+                f" {len(names)} columns; quote cells that hold a {_SEPARATORS[delimiter]}"
+            )
 
 
 def _undecided(body: bytes, frame: pd.DataFrame) -> dict[str, tuple[int, str]]:

@@ -45,9 +45,9 @@ class Hub:
         self._settings = settings
         self._pins = cache / "pins.json"
         self._dates = cache / "published.json"
-        self._cache = settings.cache or cache / "hub"
+        self._cache = settings.hf_cache or cache / "hub"
         self._token: str | bool = settings.token or False
-        self._api = connect(settings.endpoint, settings.token)
+        self._api = connect(settings.hf_endpoint, settings.token)
 
     def fetch(self, repo: str, revision: str | None) -> tuple[str, Path]:
         """Bring a snapshot here: safetensors and text files, nothing that can hold a pickle.
@@ -89,7 +89,7 @@ class Hub:
         Args:
             known: the commit that the revision was when last asked.
         """
-        if self._settings.offline or (COMMIT.fullmatch(revision) and self._has(repo, revision)):
+        if self._settings.hf_offline or (COMMIT.fullmatch(revision) and self._has(repo, revision)):
             return self._cached(repo, known or revision)
         try:
             commit = self._ask(repo, revision)
@@ -102,15 +102,15 @@ class Hub:
             revision=commit,
             cache_dir=self._cache,
             allow_patterns=list(PATTERNS),
-            endpoint=self._settings.endpoint,
+            endpoint=self._settings.hf_endpoint,
             token=self._token,
-            etag_timeout=self._settings.timeout_s,
+            etag_timeout=self._settings.hf_timeout_s,
         )
         return commit, Path(folder)
 
     def _ask(self, repo: str, revision: str) -> str:
         """Ask once, without the client's retries, which take 23 s per file when it is down."""
-        info = self._api.model_info(repo, revision=revision, timeout=self._settings.timeout_s)
+        info = self._api.model_info(repo, revision=revision, timeout=self._settings.hf_timeout_s)
         files = [sibling.rfilename for sibling in info.siblings or ()]
         if not any(fnmatch(file, WEIGHTS) for file in files):
             raise UnsupportedFormat(

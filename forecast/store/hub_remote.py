@@ -65,7 +65,7 @@ class HubRemote:
         self._shelf = shelf
         self._repo = repo
         self._settings = settings
-        self._api = connect(settings.endpoint, settings.token)
+        self._api = connect(settings.hf_endpoint, settings.token)
         place = hashlib.sha256(f"{self._api.endpoint}/{repo}".encode()).hexdigest()[:12]
         self._staging = staging / place
 
@@ -152,7 +152,7 @@ class HubRemote:
     def _head(self, branch: str) -> str:
         """Ask once, without the client's retries, so that a hub that is down is soon known."""
         info = self._api.model_info(
-            self._repo, revision=branch, timeout=self._settings.timeout_s, files_metadata=False
+            self._repo, revision=branch, timeout=self._settings.hf_timeout_s, files_metadata=False
         )
         if info.sha is None:
             raise SourceUnavailable("the hub did not say which commit it would send")
@@ -198,14 +198,14 @@ class HubRemote:
             file,
             revision=commit,
             local_dir=folder,
-            etag_timeout=self._settings.timeout_s,
+            etag_timeout=self._settings.hf_timeout_s,
         )
 
     @contextmanager
     def _answering(self, branch: str) -> Iterator[None]:
         """Say in our words what the client says in its own; ask nothing if that is not wanted."""
         source = f"hf:{self._repo}@{branch}"
-        if self._settings.offline:
+        if self._settings.hf_offline:
             raise SourceUnavailable(f"{source} is not reached: the hub is set to be left alone")
         try:
             yield

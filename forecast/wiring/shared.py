@@ -9,7 +9,6 @@ from forecast.data.policy import DataPolicy
 from forecast.models.spec import ModelSpec
 from forecast.settings import Settings
 from forecast.store.config import StoreConfig
-from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
 
@@ -44,23 +43,12 @@ def store_of(settings: Settings) -> ModelStore:
     return ModelStore(config)
 
 
-def hub_of(settings: Settings) -> HubSettings:
-    """Say how the hub is reached."""
-    token = settings.hf_token
-    return HubSettings(
-        endpoint=settings.hf_endpoint,
-        token=token.get_secret_value() if token else None,
-        offline=settings.hf_offline,
-        cache=settings.hf_cache,
-    )
-
-
 def sources_of(settings: Settings, store: ModelStore) -> SourceResolver:
     """Build what turns the source of weights into a folder."""
     return SourceResolver(
         local_roots=settings.local_folders,
         cache=settings.cache,
-        hub=hub_of(settings),
+        hub=settings.hub,
         mlflow_tracking_uri=settings.mlflow_tracking_uri,
         store=store,
     )

@@ -5,7 +5,6 @@ from forecast.settings import Settings
 from forecast.store.remotes import RemoteOptions, remotes_of
 from forecast.store.sync import StoreSync
 from forecast.store.versions import ModelStore
-from forecast.wiring.shared import hub_of
 
 
 def sync_of(settings: Settings, store: ModelStore) -> StoreSync:
@@ -17,7 +16,7 @@ def sync_of(settings: Settings, store: ModelStore) -> StoreSync:
     options = RemoteOptions(
         backend=settings.storage_backend,
         repos=settings.model_repos,
-        hub=hub_of(settings),
+        hub=settings.hub,
         mlflow_uri=settings.mlflow_tracking_uri,
         staging=settings.cache / "incoming",
     )

@@ -435,6 +435,27 @@ def test_two_columns_of_one_name_are_bad_data():
         read_frame(file.getvalue(), FileFormat.ARROW, DataPolicy())
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("date,y,y\n2026-01-01,3,4\n", "two columns named 'y'"),
+        ("date,y\n2026-01-01,1,234\n2026-01-02,1,235\n", "line 2 of the CSV file has 3 cells"),
+        ("date,y\n2026-01-01,3\n\n2026-01-02,4,5\n", "line 4 of the CSV file has 3 cells"),
+        ("date;y\n2026-01-01;3;a\n", "quote cells that hold a semicolon"),
+    ],
+)
+def test_no_cell_of_a_csv_is_dropped(text, said):
+    """Of numbers such as 1,234 without quotes the thousands were read alone."""
+    with pytest.raises(BadData, match=said):
+        read_frame(text.encode(), FileFormat.CSV, DataPolicy())
+
+
+def test_separators_at_the_end_of_csv_rows_do_no_harm():
+    text = b'date,y\n2026-01-01,"1,5",\n2026-01-02,2,\n2026-01-03\n'
+    frame = read_frame(text, FileFormat.CSV, DataPolicy(), frozenset({"y"}))
+    assert frame["y"].fillna("").tolist() == ["1,5", "2", ""]
+
+
 @pytest.mark.parametrize(("file_format", "write"), FILES)
 def test_rows_and_columns_are_limited(file_format, write):
     with pytest.raises(TooLarge, match="rows"):

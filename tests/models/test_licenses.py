@@ -21,7 +21,7 @@ def test_loading_without_accepting_is_refused_before_anything_is_fetched(spec, t
     sources = SourceResolver(
         local_roots=[tmp_path],
         cache=tmp_path / "cache",
-        hub=HubSettings(offline=True),
+        hub=HubSettings(hf_offline=True),
         mlflow_tracking_uri=None,
     )
     service = ModelService(spec, sources)

@@ -62,7 +62,7 @@ def service_of(
     sources = SourceResolver(
         local_roots=[folder],
         cache=folder / "cache",
-        hub=HubSettings(offline=True),
+        hub=HubSettings(hf_offline=True),
         mlflow_tracking_uri=None,
         store=store,
     )

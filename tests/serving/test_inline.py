@@ -57,7 +57,7 @@ def host_of(folder, **limits):
     sources = SourceResolver(
         local_roots=[folder],
         cache=folder / "cache",
-        hub=HubSettings(offline=True),
+        hub=HubSettings(hf_offline=True),
         mlflow_tracking_uri=None,
         store=ModelStore(StoreConfig(root=folder / "models")),
     )

@@ -68,7 +68,7 @@ def serve(tmp_path, shelf):
         sources = SourceResolver(
             local_roots=[tmp_path],
             cache=tmp_path / "cache",
-            hub=HubSettings(offline=True),
+            hub=HubSettings(hf_offline=True),
             mlflow_tracking_uri=None,
             store=ModelStore(StoreConfig(root=tmp_path / "models")),
         )

@@ -36,7 +36,7 @@ def make_resolver(tmp_path: Path, hub: FakeHub) -> Callable[..., SourceResolver]
         return SourceResolver(
             local_roots=roots,
             cache=tmp_path / "cache",
-            hub=HubSettings(**{"endpoint": hub.endpoint, "timeout_s": 5.0} | settings),
+            hub=HubSettings(**{"hf_endpoint": hub.endpoint, "hf_timeout_s": 5.0} | settings),
             mlflow_tracking_uri=mlflow,
             store=store,
         )

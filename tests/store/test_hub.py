@@ -58,7 +58,7 @@ def test_the_day_by_which_a_commit_was_published_is_kept_for_when_the_hub_is_not
     assert asked.published_at == datetime.fromisoformat(LAST_MODIFIED)
     hub.requests.clear()
     assert resolve(f"hf:{REPO}@{commit}").published_at == asked.published_at
-    assert resolve(f"hf:{REPO}", offline=True).published_at == asked.published_at
+    assert resolve(f"hf:{REPO}", hf_offline=True).published_at == asked.published_at
     assert hub.requests == []
 
 
@@ -107,7 +107,7 @@ def test_a_cached_checkpoint_loads_while_the_hub_is_down(resolve, hub, commit, r
     endpoint = hub.endpoint
     before = resolve(f"hf:{REPO}{revision}")
     hub.stop()
-    assert resolve(f"hf:{REPO}{revision}", endpoint=endpoint) == before
+    assert resolve(f"hf:{REPO}{revision}", hf_endpoint=endpoint) == before
 
 
 def test_a_cached_checkpoint_loads_while_the_hub_fails(resolve, hub, commit):
@@ -122,7 +122,7 @@ def test_offline_asks_nothing_and_finds_what_another_program_cached(resolve, hub
     shared = tmp_path / "shared"
     snapshot_download(REPO, endpoint=hub.endpoint, cache_dir=shared, token=False)
     hub.requests.clear()
-    resolved = resolve(f"hf:{REPO}", offline=True, cache=shared)
+    resolved = resolve(f"hf:{REPO}", hf_offline=True, hf_cache=shared)
     assert resolved.source == f"hf:{REPO}@{commit}"
     assert hub.requests == []
 
@@ -134,7 +134,7 @@ def test_a_download_cut_short_is_completed_the_next_time(resolve, hub, commit, t
     assert (resolve(f"hf:{REPO}").path / "model.safetensors").read_bytes() == WEIGHTS
 
 
-@pytest.mark.parametrize("settings", [{}, {"offline": True}])
+@pytest.mark.parametrize("settings", [{}, {"hf_offline": True}])
 def test_half_a_checkpoint_is_not_taken_for_one_while_the_hub_is_down(
     resolve, hub, commit, settings
 ):
@@ -142,7 +142,7 @@ def test_half_a_checkpoint_is_not_taken_for_one_while_the_hub_is_down(
     (resolve(f"hf:{REPO}").path / "model.safetensors").unlink()
     hub.stop()
     with pytest.raises(SourceUnavailable, match="not whole in the cache"):
-        resolve(f"hf:{REPO}", endpoint=endpoint, **settings)
+        resolve(f"hf:{REPO}", hf_endpoint=endpoint, **settings)
 
 
 def test_weights_that_arrive_corrupt_are_refused_and_fetched_anew(resolve, hub, commit):
@@ -180,11 +180,11 @@ def test_what_the_hub_refuses_is_said_plainly(resolve, hub, commit, source, erro
 def test_a_token_opens_a_gated_repository_and_is_never_shown(resolve, hub, commit, caplog):
     hub.repositories[REPO].gated = True
     caplog.set_level(logging.DEBUG)
-    assert resolve(f"hf:{REPO}", token=hub.token).source == f"hf:{REPO}@{commit}"
+    assert resolve(f"hf:{REPO}", hf_token=hub.token).source == f"hf:{REPO}@{commit}"
     with pytest.raises(Forbidden) as refused:
-        resolve(f"hf:{REPO}@stable", token="hf_wrong_but_secret")
-    told = caplog.text + str(refused.value) + repr(HubSettings(token=hub.token))
-    assert "hf_" not in told.replace("hf_hub", "")
+        resolve(f"hf:{REPO}@stable", hf_token="hf_wrong_but_secret")
+    told = caplog.text + str(refused.value) + repr(HubSettings(hf_token=hub.token))
+    assert [secret for secret in (hub.token, "hf_wrong_but_secret") if secret in told] == []
 
 
 def test_a_hub_that_is_not_there_is_asked_once_and_without_retries(
@@ -192,7 +192,7 @@ def test_a_hub_that_is_not_there_is_asked_once_and_without_retries(
 ):
     caplog.set_level(logging.WARNING)
     with pytest.raises(SourceUnavailable, match="check the network"):
-        resolve(f"hf:{REPO}", endpoint=endpoint_that_refuses)
+        resolve(f"hf:{REPO}", hf_endpoint=endpoint_that_refuses)
     assert "Retry" not in caplog.text
 
 

@@ -44,7 +44,7 @@ def other(tmp_path):
 @pytest.fixture
 def remote_of(hub, tmp_path):
     def make(shelf, **settings):
-        given = {"endpoint": hub.endpoint, "token": hub.token, "timeout_s": 5.0} | settings
+        given = {"hf_endpoint": hub.endpoint, "hf_token": hub.token, "hf_timeout_s": 5.0} | settings
         return HubRemote(shelf, REPO, HubSettings(**given), tmp_path / "incoming")
 
     return make
@@ -171,7 +171,9 @@ def test_a_killed_download_leaves_nothing_half(hub, shelf, remote_of, tmp_path):
     whole = 0
     for turn, wanted in enumerate([*range(1, requests), *[requests] * 8]):
         root, staging = tmp_path / f"store-{turn}", tmp_path / f"staging-{turn}"
-        remote = HubRemote(shelf_in(root), REPO, HubSettings(hub.endpoint, hub.token), staging)
+        remote = HubRemote(
+            shelf_in(root), REPO, HubSettings(hf_endpoint=hub.endpoint, hf_token=hub.token), staging
+        )
         hub.requests.clear()
         child = multiprocessing.get_context("fork").Process(target=remote.download, args=[VERSION])
         child.start()
@@ -303,18 +305,18 @@ def test_the_token_goes_to_the_hub_and_not_to_its_storage(hub, shelf, other, rem
 def test_without_a_right_token_nothing_is_sent_or_seen(hub, shelf, other, remote_of, token):
     version = publish(shelf, VERSION)
     with pytest.raises((Forbidden, UnknownSource)) as refused:
-        remote_of(shelf, token=token).upload(version)
+        remote_of(shelf, hf_token=token).upload(version)
     assert "hf_" not in str(refused.value)
     remote_of(shelf).upload(version)
     for ask in (lambda remote: remote.download(VERSION), lambda remote: remote.names()):
         with pytest.raises(UnknownSource, match="token does not open it"):
-            ask(remote_of(other, token=token))
+            ask(remote_of(other, hf_token=token))
 
 
 def test_a_hub_that_is_down_or_not_to_be_asked_is_said_at_once(hub, shelf, remote_of, caplog):
     version = publish(shelf, VERSION)
     with pytest.raises(SourceUnavailable, match="left alone"):
-        remote_of(shelf, offline=True).upload(version)
+        remote_of(shelf, hf_offline=True).upload(version)
     remote = remote_of(shelf)
     hub.stop()
     for ask in (lambda: remote.upload(version), lambda: remote.download("v1.0"), remote.names):

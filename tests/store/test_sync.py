@@ -27,7 +27,10 @@ def machine(request, tmp_path):
     model_id = f"lstm{uuid4().hex[:6]}"  # the MLflow server is shared by all tests
     if request.param == "hf":
         hub = request.getfixturevalue("hub")
-        given = {"hub": HubSettings(hub.endpoint, hub.token), "repos": {model_id: "org/lstm"}}
+        given = {
+            "hub": HubSettings(hf_endpoint=hub.endpoint, hf_token=hub.token),
+            "repos": {model_id: "org/lstm"},
+        }
     else:
         given = {"mlflow_uri": request.getfixturevalue("mlflow_server").uri}
     return machines(
@@ -38,7 +41,10 @@ def machine(request, tmp_path):
 @pytest.fixture
 def hub_machine(hub, tmp_path):
     options = RemoteOptions(
-        "hf", {"lstm": "org/lstm"}, HubSettings(hub.endpoint, hub.token), staging=tmp_path / "in"
+        "hf",
+        {"lstm": "org/lstm"},
+        HubSettings(hf_endpoint=hub.endpoint, hf_token=hub.token),
+        staging=tmp_path / "in",
     )
     return machines(tmp_path, options, "lstm")
 

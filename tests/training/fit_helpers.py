@@ -61,7 +61,7 @@ def sources_at(folder: Path, store: ModelStore) -> SourceResolver:
     return SourceResolver(
         local_roots=[store.config.root],
         cache=folder / "cache",
-        hub=HubSettings(endpoint=None, token=None, offline=True, cache=None),
+        hub=HubSettings(hf_endpoint=None, hf_token=None, hf_offline=True, hf_cache=None),
         mlflow_tracking_uri=None,
         store=store,
     )

@@ -214,7 +214,7 @@ def test_a_snapshot_that_lies_on_the_hub_is_brought_and_not_trained_again(tmp_pa
         options = RemoteOptions(
             backend="hf",
             repos={"lstm": "team/lstm"},
-            hub=HubSettings(endpoint=hub.endpoint, token=hub.token),
+            hub=HubSettings(hf_endpoint=hub.endpoint, hf_token=hub.token),
             staging=tmp_path / "incoming",
         )
         report = StoreSync(store, remotes_of(store, options, ["lstm"])).upload(

@@ -21,7 +21,7 @@ from forecast.models.base.checks import (
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend, TrainingMode
 from forecast.models.base.metrics import MetricsMixin
 from forecast.models.base.missing import invented, trailing_gap
-from forecast.models.base.past_errors import calibrated_on_the_past
+from forecast.models.base.past_errors import UNCALIBRATED, UNKNOWN, calibrated_on_the_past
 from forecast.models.base.quantiles import at_levels
 from forecast.models.base.training import (
     OnProgress,
@@ -253,9 +253,18 @@ class BaseTimeSeriesModel(MetricsMixin):
     ) -> list[Forecast]:
         if not self._looks_back(task):
             return self._predict(batch, task)
-        return calibrated_on_the_past(
+        answers = calibrated_on_the_past(
             batch, task, self._predict, least=self.capabilities.min_context
         )
+        return [
+            self._uncalibrated(series, task) if UNKNOWN in answer.warnings else answer
+            for series, answer in zip(batch, answers, strict=True)
+        ]
+
+    def _uncalibrated(self, series: Series, task: ForecastTask) -> Forecast:
+        """Forecast a series whose past tells no errors, with the model's own quantiles."""
+        [own] = self._predict([series], task)
+        return replace(own, warnings=(*own.warnings, UNCALIBRATED), intervals="native")
 
     def _looks_back(self, task: ForecastTask) -> bool:
         """Whether the past of a series is forecast too, to calibrate quantiles on the errors."""

@@ -28,6 +28,9 @@ UNKNOWN = (
     "the series is too short to tell how far off its forecast may be;"
     " its quantiles are the point forecast"
 )
+UNCALIBRATED = (
+    "the series is too short to calibrate its quantiles on its past; they are the model's own"
+)
 
 
 def with_past_errors(
@@ -43,8 +46,8 @@ def with_past_errors(
 
     Every series is cut at up to `origins` earlier steps, spread over its second half, and all
     cuts of one horizon are forecast in one call together with the series themselves. The error
-    of step h is taken to grow as h^p, see `offsets_of`. A series of one value has no errors; its
-    quantiles are its point forecast, with a warning.
+    of step h is taken to grow as h^p, see `offsets_of`. A series of one value has no errors, and a
+    few equal ones tell no spread; its quantiles are its point forecast, with a warning.
 
     Args:
         block: steps by which a past is forecast, whatever the horizon: answers of different
@@ -198,7 +201,9 @@ class PastErrors:
 
     @property
     def is_known(self) -> bool:
-        return bool(np.isfinite(self.errors).any())
+        """Whether they tell a spread; a few errors that are all 0 do not."""
+        known = self.errors[np.isfinite(self.errors)]
+        return bool(known.any()) or (len(known) > 0 and self.independent >= _FEW)
 
     @property
     def weights(self) -> FloatArray:
@@ -298,29 +303,28 @@ def offsets_of(past: PastErrors, levels: Sequence[float], ahead: IntArray) -> Fl
 
     The error of step h is taken to grow as h^p, times how large it usually is at that phase of
     the season; p, between 0 and 1, has the largest Gaussian likelihood, with a prior
-    N(½, 0.35²). The offsets of what is left are conformal, halfway between
-    asymmetric ones and symmetric ones; with fewer than eight independent errors of the model,
-    and where the conformal ones have no width, Gaussian. Both are widened by the ratio of
-    Student's t to the Gaussian at as many degrees of freedom as there are independent errors:
-    errors of neighbouring steps, and of origins that overlap, are not.
+    N(½, 0.35²). The offsets of what is left are Gaussian; with at least eight independent errors
+    of the model they are averaged with conformal ones, see `_shaped`. They are widened by the
+    ratio of Student's t to the Gaussian at as many degrees of freedom as there are independent
+    errors: errors of neighbouring steps, and of origins that overlap, are not.
     """
     known = np.isfinite(past.errors)
     if not known.any():
         return np.zeros((len(levels), len(ahead)))
-    errors, weights = (past.errors / past.sizes)[known], past.weights[known]
+    errors, unit = _in_units((past.errors / past.sizes)[known])
+    weights = past.weights[known]
     power = _power(errors, weights, past.steps[known], past.independent)
     asked = np.asarray(levels, dtype=float)
-    normal = np.array([NormalDist().inv_cdf(level) for level in levels])
+    normal: FloatArray = np.array([NormalDist().inv_cdf(level) for level in levels])
     values = errors / past.steps[known] ** power
-    offsets = normal * _root_mean_square(values, weights)
-    if past.independent - past.borrowed >= _FEW:
-        both = np.concatenate([values, -values])
-        shaped = (conformal_offsets(values, levels) + conformal_offsets(both, levels)) / 2
-        offsets = np.sort(np.where(shaped == 0, offsets, shaped))
+    offsets: FloatArray = normal * _root_mean_square(values, weights)
+    own = past.independent - past.borrowed
+    if own >= _FEW:
+        offsets = _shaped(values, levels, offsets, own)
     wide = _student(past.independent, asked)
     wider = np.where(normal == 0, 1.0, wide / np.where(normal, normal, 1.0))
     growth = ahead.astype(float) ** power * past.profile[(ahead - 1) % len(past.profile)]
-    found: FloatArray = (offsets * wider)[:, None] * growth
+    found: FloatArray = (offsets * wider)[:, None] * growth * unit
     return found
 
 
@@ -331,6 +335,24 @@ def _student(freedom: float, levels: FloatArray) -> FloatArray:
     return quantiles
 
 
+def _shaped(
+    values: FloatArray, levels: Sequence[float], gaussian: FloatArray, independent: float
+) -> FloatArray:
+    """Average Gaussian offsets [Q] and conformal ones of errors [n].
+
+    Of n independent errors, m = n min(τ, 1 - τ) are expected beyond the quantile at τ: with few
+    of them the conformal offset is little more than chance. It weighs m / (m + 1); it is itself
+    halfway between an asymmetric and a symmetric one. Where it is 0, as after the first change
+    of a constant, the Gaussian one stands alone.
+    """
+    both = np.concatenate([values, -values])
+    conformal = (conformal_offsets(values, levels) + conformal_offsets(both, levels)) / 2
+    asked = np.asarray(levels, dtype=float)
+    beyond = independent * np.minimum(asked, 1 - asked)
+    weights = np.where(conformal == 0, 0.0, beyond / (beyond + 1))
+    return np.sort(weights * conformal + (1 - weights) * gaussian)
+
+
 def _independent(errors: FloatArray, steps: IntArray, times: IntArray) -> float:
     """Count as how many independent errors those of several origins [K, B] are worth.
 
@@ -339,7 +361,7 @@ def _independent(errors: FloatArray, steps: IntArray, times: IntArray) -> float:
     overlap.
     """
     known = np.isfinite(errors)
-    scaled = np.where(known, errors, 0.0) / steps**_EXPECTED_POWER
+    scaled = _in_units(np.where(known, errors, 0.0))[0] / steps**_EXPECTED_POWER
     pairs = known[:, 1:] & known[:, :-1]
     first, second = (scaled[:, :-1] * pairs).ravel(), (scaled[:, 1:] * pairs).ravel()
     size = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
@@ -358,9 +380,14 @@ def _apart(times: IntArray) -> int:
     return count
 
 
+def _in_units(errors: FloatArray) -> tuple[FloatArray, float]:
+    """Divide by a power of two near the largest magnitude: squares of 1e-300 would be 0."""
+    unit = float(np.ldexp(1.0, int(np.frexp(np.abs(errors).max(initial=0.0))[1])))
+    return errors / unit, unit
+
+
 def _root_mean_square(values: FloatArray, weights: FloatArray) -> float:
-    largest = float(np.abs(values).max())
-    return largest * float(np.sqrt(weights @ (values / largest) ** 2)) if largest > 0 else 0.0
+    return float(np.sqrt(weights @ values**2))
 
 
 def _power(errors: FloatArray, weights: FloatArray, steps: IntArray, independent: float) -> float:

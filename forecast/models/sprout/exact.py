@@ -49,6 +49,8 @@ def _continued(values: Floats, season: Integers, horizon: int) -> tuple[Floats, 
     ahead = np.arange(horizon) // season[:, None] + 1
     source = length + np.arange(horizon) - ahead * season[:, None]
     repeated = taken(values, source) + mean[:, None] * ahead
-    sure = (count >= np.maximum(season, _FEWEST)) & ~np.isnan(repeated).any(axis=1)
+    drifts = np.abs(mean) > _TOLERANCE  # once may be a step; a line does so again
+    enough = count >= np.maximum(season * np.where(drifts, 2, 1), _FEWEST)
+    sure = enough & ~np.isnan(repeated).any(axis=1)
     share = np.where(sure, np.exp(-np.minimum((off / _TOLERANCE) ** 2, 50)), 0)
     return np.where(sure[:, None], repeated, 0), np.where(share > 1e-6, share, 0)

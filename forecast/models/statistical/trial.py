@@ -259,7 +259,13 @@ def _averaged(points: Sequence[FloatArray], weights: FloatArray) -> FloatArray:
 
 
 def _tried(fitted: Member, cut: History, block: int) -> FloatArray:
-    """Forecast the steps after an origin; NaN where the method cannot."""
+    """Forecast the steps after an origin; NaN where the method cannot.
+
+    A constant goes on, as it does where it is the whole series: parameters that were fitted to
+    later changes would be off by a little, and their errors would hide that there were none.
+    """
+    if np.ptp(cut.values) == 0:
+        return np.full(block, cut.values[0])
     try:
         return fitted.continued(cut, cut.gap + block)[cut.gap :]
     except CannotFit:

@@ -5,6 +5,7 @@ import pytest
 
 from forecast.core.types import FloatArray, ForecastTask, Series
 from forecast.models.base.past_errors import (
+    UNKNOWN,
     offsets_of,
     origins_of,
     past_errors_of,
@@ -47,6 +48,13 @@ def test_the_median_is_the_point_forecast_and_width_grows_with_the_step():
     np.testing.assert_array_equal(answer.quantiles[:, 1], answer.mean)
     assert (np.diff(answer.quantiles[0, 2] - answer.mean[0]) > 0).all()
     assert (np.diff(answer.quantiles, axis=1) > 0).all()
+
+
+@pytest.mark.parametrize(("length", "is_warned"), [(1, True), (2, True), (5, True), (40, False)])
+def test_a_few_equal_values_are_said_to_tell_no_spread(length, is_warned):
+    answer = forecast(Series(target=np.full((1, length), 4.0)))
+    assert (answer.quantiles == 4).all()
+    assert (UNKNOWN in answer.warnings) == is_warned
 
 
 @pytest.mark.parametrize("length", range(1, 20))
@@ -114,6 +122,13 @@ def test_missing_values_change_no_rule_by_which_errors_are_counted(length, kind)
         return float(np.mean(widths))
 
     assert width(0.3) > 0.95 * width(0.0)
+
+
+@pytest.mark.parametrize("length", [20, 60, 200])
+def test_a_tiny_unit_changes_nothing_but_the_unit(length):
+    plain = walk(length)
+    tiny = Series(target=plain.target * 2.0**-1000)
+    np.testing.assert_array_equal(forecast(tiny).quantiles, forecast(plain).quantiles * 2.0**-1000)
 
 
 def test_the_first_change_of_a_constant_gives_its_interval_a_width():

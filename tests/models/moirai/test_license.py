@@ -18,7 +18,7 @@ def test_who_accepts_gets_the_weights(who, tmp_path):
     sources = SourceResolver(
         local_roots=[tmp_path],
         cache=tmp_path / "cache",
-        hub=HubSettings(offline=True),
+        hub=HubSettings(hf_offline=True),
         mlflow_tracking_uri=None,
     )
     service = ModelService(SPEC, sources, accept_license=who == "operator")

@@ -89,6 +89,19 @@ def test_a_line_goes_on(model):
     np.testing.assert_allclose(answer.mean[0], np.arange(100, 124), atol=1)
 
 
+@pytest.mark.parametrize("steps", [24, 50, 100])
+def test_one_step_up_is_not_taken_for_a_season_on_a_line(model, steps):
+    """A change that was seen over one season only may be a step; it was continued as a line."""
+    answer = forecast(model, [10.0] * steps + [100.0] * steps, 24)
+    np.testing.assert_allclose(answer.mean[0], 100, atol=12)
+
+
+def test_a_season_on_a_line_goes_on_exactly(model):
+    values = 10 * np.sin(2 * np.pi * np.arange(124) / 24) + np.arange(124)
+    answer = forecast(model, values[:100], 24)
+    np.testing.assert_allclose(answer.mean[0], values[100:], atol=0.1)
+
+
 def test_a_constant_stays_as_it_is(model):
     answer = forecast(model, np.full(60, 7.25), 300)
     assert (answer.mean == 7.25).all()
@@ -204,6 +217,16 @@ def test_few_steps_give_wide_intervals(model, steps):
     width = answer.quantiles[0, -1] - answer.quantiles[0, 0]
     assert (width > 0.5).all()
     assert (steps == 1) == any("too few" in warning for warning in answer.warnings)
+
+
+@pytest.mark.parametrize("values", [[5.0], [5.0, 5.0, 5.0]])
+def test_what_is_too_short_to_be_calibrated_keeps_its_own_quantiles_and_says_so(model, values):
+    task = ForecastTask(8, DECILES, intervals="conformal")
+    [answer] = model.predict([series_of(values, "D")], task)
+    native = forecast(model, values, 8, "D")
+    np.testing.assert_array_equal(answer.quantiles, native.quantiles)
+    assert answer.intervals == "native"
+    assert answer.warnings[-1].endswith("they are the model's own")
 
 
 def test_what_was_never_negative_is_not_forecast_negative(model):

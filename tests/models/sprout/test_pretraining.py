@@ -73,7 +73,7 @@ def test_a_pretraining_learns_resumes_and_writes_weights_that_serve(tmp_path, mo
     kept_back = training_windows(np.random.default_rng((pretrain.VALIDATION_SEED, 0)), 128)
     found, asked = forward(weights, kept_back.inputs), kept_back.weights
     inside = (found[:, 0] <= kept_back.targets) & (kept_back.targets <= found[:, -1])
-    assert 0.77 < (inside * asked).sum() / asked.sum() < 0.83
+    assert 0.8 < (inside * asked).sum() / asked.sum() < 0.87
     (tmp_path / "sprout-16.safetensors").rename(tmp_path / "sprout.safetensors")
     assert SproutModel.load_model(tmp_path).is_fitted is False
 

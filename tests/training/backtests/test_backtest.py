@@ -46,7 +46,7 @@ class Worker:
     """
 
     def __init__(self, folder, store):
-        hub = HubSettings(endpoint=None, token=None, offline=True, cache=None)
+        hub = HubSettings(hf_endpoint=None, hf_token=None, hf_offline=True, hf_cache=None)
         sources = SourceResolver(
             local_roots=[folder / "local"],
             cache=folder / "cache",
