@@ -213,6 +213,7 @@ class Jobs:
             NotFound: there is none of this id.
         """
         await self.get(job_id)
+        over = False
         while True:
             seen = after
             events = await self._ask(partial(event_rows.read, job_id=job_id, after=seen))
@@ -221,10 +222,11 @@ class Jobs:
                 yield event
                 if event.kind == "done":
                     return
-            if not events and await self._is_over(job_id):
+            if not events and over:
                 return
-            if not events:
-                await asyncio.sleep(self._poll_s)
+            if not events:  # it may end now: read once more before believing that all was told
+                over = await self._is_over(job_id)
+                await asyncio.sleep(0 if over else self._poll_s)
 
     async def log(self, job_id: str, *, last: int = 65_536) -> str:
         """Read the end of what a job's processes printed.

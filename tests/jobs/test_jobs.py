@@ -322,3 +322,21 @@ def test_a_log_that_was_cut_is_read_on(tmp_path):
     log.write_text("two\n")
     assert tail.lines() == ["two"]
     assert tail.lines() == []
+
+
+def test_the_last_event_is_told_of_a_job_that_ends_between_two_looks(url, folder, monkeypatch):
+    async def flow():
+        jobs = jobs_of(folder, url)
+        job = await jobs.submit(plan(), SERIES)
+        looked = jobs._is_over
+
+        async def ends_just_before(job_id):
+            await jobs.cancel(job_id)
+            return await looked(job_id)
+
+        monkeypatch.setattr(jobs, "_is_over", ends_just_before)
+        told = [event async for event in jobs.events(job.id)]
+        assert told[-1].kind == "done"
+        await jobs.close()
+
+    asyncio.run(flow())
