@@ -161,7 +161,10 @@ def _read_csv(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataF
     delimiter = max((b",", b";", b"\t"), key=header.count).decode()
     rows = max(body.count(b"\n"), body.count(b"\r"))
     check_table_size(rows, header.count(delimiter.encode()) + 1, policy)
-    _refuse_uneven_rows(body, delimiter)
+    try:
+        _refuse_uneven_rows(body, delimiter)
+    except csv.Error as error:  # such as a quote that is never closed
+        raise BadData(f"the CSV file cannot be read: {error}; check its quotes") from error
     frame, decimal = _parsed_csv(body, delimiter, text), "."
     if delimiter != "," and any(_has_decimal_commas(frame[name]) for name in _untyped(frame, text)):
         frame, decimal = _parsed_csv(body, delimiter, text, ","), ","

@@ -450,6 +450,12 @@ def test_no_cell_of_a_csv_is_dropped(text, said):
         read_frame(text.encode(), FileFormat.CSV, DataPolicy())
 
 
+def test_a_quote_that_is_never_closed_is_named():
+    text = b'date,y\n2026-01-01,"' + b"1" * 200_000
+    with pytest.raises(BadData, match="check its quotes"):
+        read_frame(text, FileFormat.CSV, DataPolicy())
+
+
 def test_separators_at_the_end_of_csv_rows_do_no_harm():
     text = b'date,y\n2026-01-01,"1,5",\n2026-01-02,2,\n2026-01-03\n'
     frame = read_frame(text, FileFormat.CSV, DataPolicy(), frozenset({"y"}))
