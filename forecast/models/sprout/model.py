@@ -170,7 +170,7 @@ def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
 
 
 def _told(group: Sequence[_Row], found: Integers) -> Integers:
-    """Give the seasons told [N, 2], and those found where none is told."""
+    """Return the seasons of the caller or the frequency [N, 2]; without one, those found."""
     told = np.array([row.hint for row in group])
     told = np.where(told[:, :1] > 1, told, found)
     return np.where(told <= LOOK_BACK // 2, told, 1)
