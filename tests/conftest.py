@@ -26,6 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(SLOW if config.getoption("--slow") else QUICK)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: packed files hold the time, and ids must match across workers."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--slow"):
         return

@@ -190,7 +190,7 @@ def tarred() -> bytes:
     [
         (zipped(), "a zip archive or a workbook"),
         (tarred(), "a tar archive"),
-        (gzip.compress(tarred()), "a tar archive"),
+        (gzip.compress(tarred(), mtime=0), "a tar archive"),
         (bz2.compress(b"y\n1\n"), "packed with bzip2"),
         (lzma.compress(b"y\n1\n"), "packed with xz"),
         (as_parquet(FRAME), "a Parquet file"),
