@@ -11,6 +11,7 @@ from forecast.core.types import Series
 from forecast.jobs.plans import Validation
 from forecast.models.base.config import TrainingMode
 from forecast.models.base.model import BaseTimeSeriesModel
+from forecast.models.base.windows import Windows
 from forecast.training.splitting import split
 
 LENGTHS = (420, 300, 280)
@@ -73,12 +74,12 @@ def test_no_validation_window_forecasts_a_step_that_was_trained_on(
 
 def seen(model, monkeypatch, parts) -> tuple[np.ndarray, np.ndarray]:
     """Train until the validation windows are cut; their futures [N, H] and series [N]."""
-    own = type(model)._validation_windows
+    own = Windows.with_futures_from
 
-    def cut(self, validation):
-        raise Cut(list(own(self, validation).batches(512)))
+    def cut(self, first_steps):
+        raise Cut(list(own(self, first_steps).batches(512)))
 
-    monkeypatch.setattr(type(model), "_validation_windows", cut)
+    monkeypatch.setattr(Windows, "with_futures_from", cut)
     with pytest.raises(Cut) as ended:
         model.fit(
             parts.train, parts.validation, first_validation_steps=parts.first_validation_steps

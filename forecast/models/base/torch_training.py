@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from forecast.core.errors import TrainingFailed
 from forecast.models.base.checkpoints import CheckpointFolder, Checkpoints, identity_of
-from forecast.models.base.config import TrainingConfig
+from forecast.models.base.config import TrainingConfig, TrainingMode
 from forecast.models.base.optimization import Optimization
 from forecast.models.base.randomness import random_states, seeded, set_random_states
 from forecast.models.base.ranks import (
@@ -90,7 +90,8 @@ class Training:
 
     Args:
         loss_of: the mean loss of a batch, from a forward of the network it is given.
-        validation: decides which weights are the best; without it the last ones are.
+        validation: decides which weights are the best, those of the start among them where they
+            are fine-tuned; without it the last ones are.
         checkpoints: where they go; the newest that lies there is resumed.
         optimization: takes the steps; None for one of this network and configuration.
     """
@@ -146,6 +147,8 @@ class Training:
         checkpoints = self._checkpoints_of(windows)
         with seeded(self._config.seed + rank(), self._device):
             self._resume(checkpoints)
+            if self._state.step == 0 and self._config.training_mode is TrainingMode.FINE_TUNE:
+                self._validate()  # to keep the weights it starts from if none are better
             while self._state.step < steps and not self._is_patience_over():
                 if not self._pass(windows, steps, on_progress, checkpoints):
                     break

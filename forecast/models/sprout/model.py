@@ -2,44 +2,62 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from threadpoolctl import ThreadpoolController
 
-from forecast.core.errors import BadData
+from forecast.core.errors import BadData, MissingLibrary
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.model import BaseTimeSeriesModel
+from forecast.models.base.scaling import Scaling
+from forecast.models.base.training import OnProgress, TrainingResult
 from forecast.models.sprout import few
-from forecast.models.sprout.context import CONTEXT, LOOK_BACK, PATCH, Integers
+from forecast.models.sprout.context import BLOCK, CONTEXT, LOOK_BACK, PATCH, Integers
 from forecast.models.sprout.exact import moved_to_exact
 from forecast.models.sprout.features import features
 from forecast.models.sprout.forward import NAMES, Weights, forward
 from forecast.models.sprout.prepared import prepare
 from forecast.models.sprout.rolling import rolled
 from forecast.models.sprout.scaling import standardise
-from forecast.models.sprout.spec import SPEC, SproutOptions
+from forecast.models.sprout.spec import SPEC, SproutConfig, SproutOptions
 from forecast.models.sprout.tails import LEVELS, with_tails
+
+if TYPE_CHECKING:
+    from forecast.models.base.conformal import ConformalCalibration
+    from forecast.models.sprout.tuning import TunedSprout
 
 WEIGHTS_FILE = "sprout.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
 
+_TRAINED_HORIZON = 48  # where no horizon is set
 _AT_ONCE = 48  # contexts in one call of the network; more leave the cache of a core
 _MEDIAN = LEVELS.index(0.5)
 
 
-class _Row(NamedTuple):
-    """One channel: its values from the first to the last observed, and the steps missing after."""
+class Row(NamedTuple):
+    """One channel: its values from the first to the last observed, and the steps missing after.
+
+    Attributes:
+        hint: seasons that the caller or the frequency names.
+    """
 
     values: FloatArray
     gap: int
-    hint: tuple[int, int]
+    hint: Sequence[int]
+
+    @classmethod
+    def of(cls, values: FloatArray, hint: Sequence[int]) -> Self:
+        """Cut values [T], one of which is observed."""
+        observed = np.flatnonzero(~np.isnan(values))
+        begin, end = int(observed[0]), int(observed[-1]) + 1
+        return cls(values[begin:end], len(values) - end, hint)
 
     @property
     def length(self) -> int:
@@ -52,6 +70,9 @@ class SproutModel(BaseTimeSeriesModel):
     """Forecasts every channel by itself; the point forecast is the median."""
 
     spec = SPEC
+    config: SproutConfig
+    chooses_by_validation = True
+    calibration_: "ConformalCalibration | None" = None
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__(config)
@@ -64,7 +85,9 @@ class SproutModel(BaseTimeSeriesModel):
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         options = task.options
         assert isinstance(options, SproutOptions)
-        rows = [row for series in batch for row in _rows(series, options)]
+        rows = [
+            Row.of(values, _hint(series, options)) for series in batch for values in series.target
+        ]
         # More threads only wait for each other: each matrix is that of one series.
         with _threads().limit(limits=1, user_api="blas"):
             quantiles = self._quantiles(rows, task.horizon)
@@ -73,11 +96,12 @@ class SproutModel(BaseTimeSeriesModel):
             end = begin + series.num_channels
             own = quantiles[begin:end]
             warnings = (few.WARNING,) if _any_is_few(rows[begin:end]) else ()
-            forecasts.append(Forecast(own[:, _MEDIAN], own, LEVELS, warnings))
+            native = Forecast(own[:, _MEDIAN], own, LEVELS, warnings)
+            forecasts.append(_not_below_zero(self._adjusted(native, series, task), series))
             begin = end
         return forecasts
 
-    def _quantiles(self, rows: Sequence[_Row], horizon: int) -> FloatArray:
+    def _quantiles(self, rows: Sequence[Row], horizon: int) -> FloatArray:
         """Forecast each row, those of like length together: [N, Q, horizon]."""
         groups = defaultdict(list)
         for number, row in enumerate(rows):
@@ -88,19 +112,48 @@ class SproutModel(BaseTimeSeriesModel):
                 group = [rows[number] for number in some]
                 contexts = _stacked(group, length)
                 prepared = prepare(contexts)
-                told = _told(group, prepared.found)
+                told = seasons_told(np.array([row.hint for row in group]), prepared.found)
                 once = _Pass(self._weights, told, prepared.found)
                 quantiles = rolled(once, prepared.values, gap + horizon, told[:, 0])
                 answers[some] = prepared.undo(quantiles)[:, :, gap:]
         for answer, row in zip(answers, rows, strict=True):
             if few.are_too_few(row.values):
                 answer += few.spread_of_few(row.values, row.gap + horizon)[:, row.gap :]
-            if np.nanmin(row.values) >= 0:
-                np.maximum(answer, 0, out=answer)
         return answers
+
+    def _adjusted(self, forecast: Forecast, series: Series, task: ForecastTask) -> Forecast:
+        """Move the quantiles by what those of the training's validation split were short of."""
+        if self.calibration_ is None or not task.quantile_levels:
+            return forecast
+        if task.intervals == "native":
+            return replace(forecast, intervals="native")
+        return self.calibration_.adjust(forecast, Scaling.of(series.target).scale[:, 0])
+
+    @property
+    def is_calibrated(self) -> bool:
+        return self.calibration_ is not None
+
+    @property
+    def training_horizon(self) -> int:
+        return min(self.config.horizon or _TRAINED_HORIZON, BLOCK)
+
+    def _fit(
+        self,
+        train: Sequence[Series],
+        validation: Sequence[Series] | None,
+        on_progress: OnProgress,
+        checkpoints: Path | None,
+    ) -> TrainingResult:
+        learning = _learning_class()(self.config)
+        vars(learning).update(vars(self))
+        result = learning._fit(train, validation, on_progress, checkpoints)
+        self._weights, self.calibration_ = learning._weights, learning.calibration_
+        return result
 
     def _save_model_weights(self, path: Path) -> None:
         save_file(dict(self._weights), path / WEIGHTS_FILE)
+        if self.calibration_ is not None:
+            self.calibration_.save(path)
 
     def _load_model_weights(self, path: Path) -> None:
         try:
@@ -110,6 +163,10 @@ class SproutModel(BaseTimeSeriesModel):
         if set(weights) != NAMES:
             raise BadData(f"{WEIGHTS_FILE} holds weights of another network than this version's")
         self._weights = {name: value.astype(np.float32) for name, value in weights.items()}
+        if (path / "calibration.json").exists():
+            from forecast.models.base.conformal import ConformalCalibration  # and SciPy with it
+
+            self.calibration_ = ConformalCalibration.load(path)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -131,7 +188,7 @@ class _Pass:
 
     def __call__(self, contexts: FloatArray, horizon: int) -> FloatArray:
         """Forecast contexts [N, T] by one pass: quantiles [N, Q, horizon]."""
-        known = standardise(_padded(contexts))
+        known = standardise(padded(contexts))
         patches = min(contexts.shape[1], CONTEXT) // PATCH
         twice = np.flatnonzero((self.told != self.found).any(axis=1))
         values = np.concatenate([known.values, known.values[twice]])
@@ -147,43 +204,62 @@ class _Pass:
         return mean * known.scale[:, None, None] + known.centre[:, None, None]
 
 
+def _learning_class() -> "type[TunedSprout]":
+    """Import what trains, and torch with it."""
+    try:
+        from forecast.models.sprout.tuning import TunedSprout
+    except ModuleNotFoundError as error:
+        raise MissingLibrary(
+            f"training Sprout needs {error.name}, which is not installed; forecasts do not;"
+            " install it with: pip install 'forecast-gateway[networks]'"
+        ) from error
+    return TunedSprout
+
+
+def _not_below_zero(forecast: Forecast, series: Series) -> Forecast:
+    """Raise to 0 what is forecast of channels that never were below."""
+    least = np.where(np.nanmin(series.target, axis=1) >= 0, 0.0, -np.inf)
+    return replace(
+        forecast,
+        mean=np.maximum(forecast.mean, least[:, None]),
+        quantiles=np.maximum(forecast.quantiles, least[:, None, None]),
+    )
+
+
 @cache
 def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _rows(series: Series, options: SproutOptions) -> Iterator[_Row]:
-    hint = _hint(series, options)
-    for values in series.target:
-        observed = np.flatnonzero(~np.isnan(values))
-        begin, end = int(observed[0]), int(observed[-1]) + 1
-        yield _Row(values[begin:end], series.length - end, hint)
-
-
 def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
-    """Name the seasons asked for, or those of the frequency: the day and the week, or one."""
-    if options.season_lengths is not None:
-        first, *rest = sorted(options.season_lengths)
-        return first, rest[0] if rest else 1
+    """Name the seasons asked for, or those of the frequency."""
+    if options.season_lengths is None:
+        return usual_seasons(series)
+    first, *rest = sorted(options.season_lengths)
+    return first, rest[0] if rest else 1
+
+
+def usual_seasons(series: Series) -> tuple[int, int]:
+    """Name the seasons of the frequency: the day and the week, or one; 1 for none."""
     first, second, *_ = *series.seasons, 1, 1
     return first, second
 
 
-def _told(group: Sequence[_Row], found: Integers) -> Integers:
+def seasons_told(hints: Integers, found: Integers) -> Integers:
     """Return the seasons of the caller or the frequency [N, 2]; without one, those found."""
-    told = np.array([row.hint for row in group])
-    told = np.where(told[:, :1] > 1, told, found)
+    told = np.where(hints[:, :1] > 1, hints, found)
     return np.where(told <= LOOK_BACK // 2, told, 1)
 
 
-def _stacked(group: Sequence[_Row], length: int) -> FloatArray:
+def _stacked(group: Sequence[Row], length: int) -> FloatArray:
     contexts = np.full((len(group), length), np.nan)
     for context, row in zip(contexts, group, strict=True):
         context[length - len(row.values) :] = row.values
     return contexts
 
 
-def _padded(contexts: FloatArray) -> FloatArray:
+def padded(contexts: FloatArray) -> FloatArray:
+    """Pad contexts [N, T] with NaN at the start to the steps that the features look back on."""
     missing = LOOK_BACK - contexts.shape[1]
     if missing <= 0:
         return contexts[:, -LOOK_BACK:]
@@ -195,5 +271,5 @@ def _chunks(numbers: Sequence[int]) -> Iterator[list[int]]:
         yield list(numbers[begin : begin + _AT_ONCE])
 
 
-def _any_is_few(rows: Sequence[_Row]) -> bool:
+def _any_is_few(rows: Sequence[Row]) -> bool:
     return any(few.are_too_few(row.values) for row in rows)

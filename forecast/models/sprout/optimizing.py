@@ -42,8 +42,8 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, _MOMENTUM)
         moves = orthogonal(torch.stack(ahead)).unbind()
-        rows, columns = parameters[0].shape[-2:]
-        size = max(1.0, columns / rows) ** 0.5
+        outputs, inputs = parameters[0].shape[-2:]
+        size = max(1.0, outputs / inputs) ** 0.5
         torch._foreach_add_(list(parameters), list(moves), alpha=-rate * size)
 
 

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from forecast.models.sprout.forward import COVERAGES, LEVELS
-from forecast.models.sprout.network import SproutNetwork
+from forecast.models.sprout.network import SproutNetwork, loss, tensors_of, to_arrays
 from forecast.models.sprout.optimizing import Optimizers
 from forecast.models.sprout.producing import (
     PART,
@@ -43,8 +43,6 @@ VALIDATION_SEED = 7_777_777
 _VALIDATION_PARTS = 16  # each of a horizon of its own
 _VALIDATION_WINDOWS = 128  # in a part
 _PART_ON_CPU = 64  # windows that are computed together
-_LEAST_UNIT = 0.03  # standard deviations added to the spread that a loss is divided by
-_SOFT_LIMIT = 10.0  # of a window's loss, about which it grows only with the logarithm
 _WARM_UP_STEPS = 50
 _AVERAGE = 0.998  # share that the average of the weights keeps at each step
 _FINAL_SHARE = 0.01  # of the learning rates
@@ -120,8 +118,8 @@ class Candidate:
             found = float(torch.cat([loss(self.averaged, part) for part in kept_back]).mean())
         if found < self.best:
             self.best = found
-            weights = {name: value.cpu() for name, value in self.averaged.state_dict().items()}
-            weights["stretch"] = stretch(self.averaged, kept_back).cpu()
+            weights = to_arrays(self.averaged)
+            weights["stretch"] = stretch(self.averaged, kept_back).cpu().numpy()
             target = out / f"sprout-{self.width}.safetensors"
             save_file(weights, target.with_suffix(".draft"))
             target.with_suffix(".draft").replace(target)
@@ -141,16 +139,6 @@ class Candidate:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizers.load_state_dict(state["optimizers"])
         self.best, self.steps = state["best"], state["steps"]
-
-
-def loss(network: SproutNetwork, part: list[Tensor]) -> Tensor:
-    """Give each window's pinball loss over the nine deciles, in units of its spread: [N]."""
-    *inputs, targets, weights = part
-    missed = targets[:, None] - network(*inputs)  # [N, Q, H]
-    level = torch.tensor(LEVELS, device=missed.device)[None, :, None]
-    pinball = torch.maximum(level * missed, (level - 1) * missed).mean(dim=1)
-    scaled = (pinball * weights).sum(dim=1) / (inputs[-1] + _LEAST_UNIT)
-    return _SOFT_LIMIT * torch.log1p(scaled / _SOFT_LIMIT)
 
 
 @torch.no_grad()
@@ -176,15 +164,7 @@ def stretch(network: SproutNetwork, kept_back: Batch) -> Tensor:
 def tensors(rows: Rows, device: str) -> Batch:
     """Bring packed windows to the device, in single precision."""
     size = _PART_ON_CPU if device == "cpu" else len(rows)
-    return [
-        [
-            torch.from_numpy(
-                np.ascontiguousarray(values, None if values.dtype == bool else np.float32)
-            ).to(device)
-            for values in (*windows.inputs, windows.targets, windows.weights)
-        ]
-        for windows in unpacked(rows).parts(size)
-    ]
+    return [tensors_of(windows, device) for windows in unpacked(rows).parts(size)]
 
 
 def batches(producer: Producer, plan: Plan) -> Iterator[Batch]:

@@ -1,16 +1,25 @@
 """What Sprout is, and what a request may ask of it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from forecast.core.lookahead import Root
-from forecast.models.base.config import ModelOptions
+from forecast.models.base.config import ModelOptions, TrainingBackend
+from forecast.models.base.tuning_config import TuningConfig
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 _LONGEST_SEASON = 384
 
 Season = Annotated[int, Field(ge=1, le=_LONGEST_SEASON)]
+
+
+class SproutConfig(TuningConfig):
+    """How Sprout is fine-tuned."""
+
+    learning_rate: float = Field(1e-3, gt=0, le=10)
+    learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
+    max_steps: int | None = Field(300, ge=1, le=10_000_000)
 
 
 class SproutOptions(ModelOptions):
@@ -34,9 +43,16 @@ SPEC = ModelSpec(
     model="forecast.models.sprout.model:SproutModel",
     weights="package:sprout",
     capabilities=Capabilities(
-        missing_values=True, multivariate=True, max_context=768, max_horizon=1024
+        fine_tunable=True,
+        lora=True,
+        missing_values=True,
+        multivariate=True,
+        max_context=768,
+        max_horizon=1024,
     ),
     license=License("Apache-2.0", True, "https://www.apache.org/licenses/LICENSE-2.0"),
     checkpoints=(Root(source="package:sprout", training_data="synthetic"),),
+    config=SproutConfig,
     options=SproutOptions,
+    training_backend=TrainingBackend.PYTORCH,
 )

@@ -5,11 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecast.models.sprout.context import BLOCK, CONTEXT, LOOK_BACK, PATCH, Floats, Integers
+from forecast.models.sprout.context import (
+    BLOCK,
+    CONTEXT,
+    LOOK_BACK,
+    PATCH,
+    Floats,
+    Integers,
+    Mask,
+)
 from forecast.models.sprout.features import Inputs, features
 from forecast.models.sprout.generator.drawing import Random, log_uniform
 from forecast.models.sprout.generator.simulation import hints, simulate
-from forecast.models.sprout.prepared import prepare
+from forecast.models.sprout.prepared import Prepared, prepare
 from forecast.models.sprout.scaling import standardise
 
 _FARTHEST = 30.0  # standard deviations that a target may lie away
@@ -60,14 +68,23 @@ def training_windows(rng: Random, count: int) -> Windows:
     past[np.arange(LOOK_BACK) < LOOK_BACK - simulated.seen[:, None]] = np.nan
     _cut_gaps(rng, past)
     prepared = prepare(past)
-    values, centre, scale = standardise(prepared.values)
     told = hints(rng, simulated.seasons)
     seasons = np.where(told > 0, told, prepared.found)
-    unit = np.where(scale > 0, scale, 1.0)[:, None]
-    ahead = (prepared.apply(future) - centre[:, None]) / unit
-    targets = np.clip(ahead, -_FARTHEST, _FARTHEST)
-    weights = _weights(rng, simulated.seen) * (scale > 0)[:, None]
+    values, targets, varies = in_units_of_the_past(prepared, future)
+    weights = _weights(rng, simulated.seen) * varies
     return Windows(features(values, seasons, BLOCK), targets, weights)
+
+
+def in_units_of_the_past(prepared: Prepared, future: Floats) -> tuple[Floats, Floats, Mask]:
+    """Standardise prepared contexts, and the steps [N, H] after them with them.
+
+    Returns:
+        the contexts [N, L], the targets [N, H], and whether a context varies [N, 1].
+    """
+    values, centre, scale = standardise(prepared.values)
+    varies = scale[:, None] > 0
+    ahead = (prepared.apply(future) - centre[:, None]) / np.where(varies, scale[:, None], 1.0)
+    return values, np.clip(ahead, -_FARTHEST, _FARTHEST), varies
 
 
 def _cut_gaps(rng: Random, past: Floats) -> None:

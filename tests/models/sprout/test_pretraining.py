@@ -39,7 +39,7 @@ def test_the_inputs_of_a_longer_horizon_begin_with_those_of_a_shorter_one():
 
 
 def test_numpy_and_torch_run_the_same_network():
-    from forecast.models.sprout.network import SproutNetwork
+    from forecast.models.sprout.network import SproutNetwork, from_arrays, to_arrays
 
     torch.manual_seed(0)
     network = SproutNetwork(64)
@@ -49,8 +49,9 @@ def test_numpy_and_torch_run_the_same_network():
         inputs = training_windows(np.random.default_rng(0), 64).inputs
         asked = [torch.from_numpy(np.ascontiguousarray(values)) for values in inputs]
         expected = network(*asked).numpy()
-    weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    np.testing.assert_allclose(forward(weights, inputs), expected, rtol=1e-5, atol=1e-5)
+        again = from_arrays(to_arrays(network))(*asked).numpy()
+    np.testing.assert_allclose(forward(to_arrays(network), inputs), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(again, expected)
 
 
 def test_a_pretraining_learns_resumes_and_writes_weights_that_serve(tmp_path, monkeypatch):
