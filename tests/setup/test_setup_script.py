@@ -189,6 +189,7 @@ def test_a_light_install_forecasts_without_torch_and_tells_how_to_add_the_rest(t
         refused = shell(re.sub(r"-d '.*'", "-d '{}'", initialize, flags=re.DOTALL))
         assert '"missing_library"' in refused
         assert "pip install 'forecast-gateway[chronos]'" in refused
+        assert "prophet" not in (tmp_path / "home/gateway.log").read_text()
     finally:
         run_setup(clone, "stop", "forecast", **settings)
 
