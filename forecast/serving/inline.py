@@ -43,10 +43,10 @@ class InlineHost:
         }
 
     async def start(self) -> None:
-        """Begin to load a model without weights; it is ready in a moment."""
+        """Begin to load a model that is ready at once, and to follow what is trained of it."""
         if self.spec.is_ready_at_once:
             self._own_load = self._load_in_background(LoadRequest(config={"device": "auto"}))
-        else:
+        if self.spec.weights is not None or not self.spec.is_ready_at_once:
             self._following = asyncio.create_task(self._follow())
 
     async def call(self, call: Call) -> Answer:
@@ -95,6 +95,8 @@ class InlineHost:
     async def _follow(self) -> None:
         """Load what becomes `current` in the store, whoever promoted it, wherever."""
         told = ""
+        if self._own_load is not None:
+            await asyncio.wait([self._own_load])
         while True:
             await asyncio.sleep(_FOLLOW_S)
             self._own_load = asyncio.ensure_future(self._in_thread(self._service.follow_current))

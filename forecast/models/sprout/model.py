@@ -15,11 +15,12 @@ from threadpoolctl import ThreadpoolController
 from forecast.core.errors import BadData, MissingLibrary
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
+from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.scaling import Scaling
 from forecast.models.base.training import OnProgress, TrainingResult
 from forecast.models.sprout import few
-from forecast.models.sprout.context import BLOCK, CONTEXT, LOOK_BACK, PATCH, Integers
+from forecast.models.sprout.context import BLOCK, CONTEXT, LEAD, LOOK_BACK, PATCH, Integers
 from forecast.models.sprout.exact import moved_to_exact
 from forecast.models.sprout.features import features
 from forecast.models.sprout.forward import NAMES, Weights, forward
@@ -30,14 +31,13 @@ from forecast.models.sprout.spec import SPEC, SproutConfig, SproutOptions
 from forecast.models.sprout.tails import LEVELS, with_tails
 
 if TYPE_CHECKING:
-    from forecast.models.base.conformal import ConformalCalibration
     from forecast.models.sprout.tuning import TunedSprout
 
 WEIGHTS_FILE = "sprout.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
 
 _TRAINED_HORIZON = 48  # where no horizon is set
-_AT_ONCE = 48  # contexts in one call of the network; more leave the cache of a core
+_STEPS_AT_ONCE = 16_384  # of all contexts in one call of the network; more leave a core's cache
 _MEDIAN = LEVELS.index(0.5)
 
 
@@ -72,7 +72,7 @@ class SproutModel(BaseTimeSeriesModel):
     spec = SPEC
     config: SproutConfig
     chooses_by_validation = True
-    calibration_: "ConformalCalibration | None" = None
+    calibration_: ConformalCalibration | None = None
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__(config)
@@ -108,7 +108,7 @@ class SproutModel(BaseTimeSeriesModel):
             groups[row.length, row.gap].append(number)
         answers = np.empty((len(rows), len(LEVELS), horizon))
         for (length, gap), numbers in groups.items():
-            for some in _chunks(numbers):
+            for some in _chunks(numbers, _STEPS_AT_ONCE // (length + BLOCK)):
                 group = [rows[number] for number in some]
                 contexts = _stacked(group, length)
                 prepared = prepare(contexts)
@@ -163,10 +163,7 @@ class SproutModel(BaseTimeSeriesModel):
         if set(weights) != NAMES:
             raise BadData(f"{WEIGHTS_FILE} holds weights of another network than this version's")
         self._weights = {name: value.astype(np.float32) for name, value in weights.items()}
-        if (path / "calibration.json").exists():
-            from forecast.models.base.conformal import ConformalCalibration  # and SciPy with it
-
-            self.calibration_ = ConformalCalibration.load(path)
+        self.calibration_ = ConformalCalibration.load(path)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -189,11 +186,10 @@ class _Pass:
     def __call__(self, contexts: FloatArray, horizon: int) -> FloatArray:
         """Forecast contexts [N, T] by one pass: quantiles [N, Q, horizon]."""
         known = standardise(padded(contexts))
-        patches = min(contexts.shape[1], CONTEXT) // PATCH
         twice = np.flatnonzero((self.told != self.found).any(axis=1))
         values = np.concatenate([known.values, known.values[twice]])
         seasons = np.concatenate([self.told, self.found[twice]])
-        inputs = features(values, seasons, horizon).last(patches)
+        inputs = features(values, seasons, horizon)
         deciles = forward(self.weights, inputs).astype(float)
         quantiles = with_tails(deciles, self.weights["stretch"])
         answers = moved_to_exact(quantiles, values, seasons)
@@ -259,16 +255,17 @@ def _stacked(group: Sequence[Row], length: int) -> FloatArray:
 
 
 def padded(contexts: FloatArray) -> FloatArray:
-    """Pad contexts [N, T] with NaN at the start to the steps that the features look back on."""
-    missing = LOOK_BACK - contexts.shape[1]
-    if missing <= 0:
-        return contexts[:, -LOOK_BACK:]
-    return np.pad(contexts, ((0, 0), (missing, 0)), constant_values=np.nan)
+    """Give contexts [N, T] as many steps as the experts look back on: less is faster."""
+    steps = min(-(-contexts.shape[1] // PATCH) * PATCH, LOOK_BACK)
+    lead = LEAD if steps <= CONTEXT else LOOK_BACK - steps
+    kept = contexts[:, -steps:]
+    missing = lead + steps - kept.shape[1]
+    return np.pad(kept, ((0, 0), (missing, 0)), constant_values=np.nan)
 
 
-def _chunks(numbers: Sequence[int]) -> Iterator[list[int]]:
-    for begin in range(0, len(numbers), _AT_ONCE):
-        yield list(numbers[begin : begin + _AT_ONCE])
+def _chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
+    for begin in range(0, len(numbers), size):
+        yield list(numbers[begin : begin + size])
 
 
 def _any_is_few(rows: Sequence[Row]) -> bool:

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from forecast.core.lookahead import Root
-from forecast.models.base.config import ModelOptions, TrainingBackend
-from forecast.models.base.tuning_config import TuningConfig
+from forecast.models.base.config import ModelOptions, TrainingBackend, TuningConfig
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 _LONGEST_SEASON = 384

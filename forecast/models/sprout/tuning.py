@@ -108,14 +108,15 @@ def _windows_of(batch: Batch) -> SproutWindows:
     """
     past, future = _contexts(batch), batch.future.flatten(0, 1).numpy().astype(np.float64)
     past[np.isnan(past[:, -1])] = 0
-    prepared = prepare(padded(past))
+    prepared = prepare(past)
     values, targets, varies = in_units_of_the_past(prepared, future)
     weights = batch.future_observed.flatten(0, 1).numpy() * varies
     weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1)
     told = seasons_told(_hints(batch), prepared.found)
-    is_told = np.arange(len(told))[:, None] % 2 == 0
+    count, channels = batch.past.shape[:2]
+    is_told = (np.arange(count)[:, None] + np.arange(channels)).reshape(-1, 1) % 2 == 0
     beyond = ((0, 0), (0, -targets.shape[1] % PATCH))
     targets, weights = np.pad(targets, beyond), np.pad(weights, beyond)
     seasons = np.where(is_told, told, prepared.found)
-    inputs = features(values, seasons, targets.shape[1])
-    return SproutWindows(inputs, targets, weights).trimmed()
+    inputs = features(padded(values), seasons, targets.shape[1])
+    return SproutWindows(inputs, targets, weights)

@@ -151,6 +151,17 @@ def test_early_stopping_ends_after_so_many_passes_and_restores_the_best():
     assert loss_of(trained, waves(1)) == pytest.approx(losses[best])
 
 
+def test_fine_tuning_that_makes_nothing_better_keeps_the_weights_it_starts_from():
+    good = model(max_epochs=20).fit(waves(3)).model_
+    worse = model(training_mode="fine_tune", learning_rate=1.0, max_epochs=2)
+    worse.model_ = good
+    worse.fit(waves(3), waves(3, seed=1))
+    assert worse.training_.length.steps == 0
+    assert worse.best_metrics_["validation_loss"] < worse.training_history_[-1]["validation_loss"]
+    for name, weight in good.state_dict().items():
+        assert weight.equal(worse.model_.state_dict()[name])
+
+
 def test_without_validation_the_last_weights_are_kept_and_early_stopping_never_ends_it():
     trained = model(max_epochs=4, early_stopping=1).fit(waves())
     assert trained.training_history_[-1]["epoch"] == 4

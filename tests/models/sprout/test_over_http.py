@@ -71,3 +71,70 @@ def test_weights_from_elsewhere_are_not_taken_to_have_seen_nothing(tmp_path):
         answered = client.post(f"{SPROUT}/inference", json=body)
     assert (refused.status_code, refused.json()["code"]) == (422, "looks_ahead")
     assert back.status_code == answered.status_code == 200
+
+
+def weekly(item_id: str, seed: int, weeks: int) -> dict[str, object]:
+    """Simulate weekly sales with a quarter of 13 weeks, from 2019 on."""
+    rng = np.random.default_rng(seed)
+    quarters = rng.uniform(1, 3) * np.sin(2 * np.pi * np.arange(weeks) / 13)
+    target = 20 + quarters + rng.standard_normal(weeks)
+    return {
+        "item_id": item_id,
+        "target": target.round(3).tolist(),
+        "start": "2019-01-04",
+        "freq": "W-FRI",
+    }
+
+
+def finished(client, started):
+    assert started.status_code == 202, started.text
+    give_up = time.monotonic() + 3 * PATIENCE_S
+    while True:
+        job = client.get(f"/forecast/v1/jobs/{started.json()['id']}").json()
+        if job["state"] in ("succeeded", "failed", "cancelled"):
+            assert job["state"] == "succeeded", job
+            return job
+        assert time.monotonic() < give_up, job
+        time.sleep(0.1)
+
+
+def test_snapshots_of_a_fine_tuned_one_forecast_from_the_first_year_on(tmp_path):
+    """The weights that it starts from saw no real series, so a snapshot saw its own data alone."""
+    pytest.importorskip("peft", reason="needs the networks and lora extras")
+    inputs = [weekly(name, seed, 160) for seed, name in enumerate("abc")]
+    config = {"horizon": 4, "context_length": 48, "max_steps": 8, "batch_size": 16}
+    training = {
+        "inputs": inputs,
+        "config": config,
+        "lora": {"rank": 4},
+        "snapshots": {"yearly": True, "bootstrap_years": 1},
+    }
+    settings = Settings(
+        home=tmp_path, api_key=KEY, models=("sprout",), inline=("sprout",), training_threads=1
+    )
+
+    def asked(as_of):
+        parameters = {"horizon": 4, "quantile_levels": [0.1, 0.9], "as_of": as_of, "strict": True}
+        body = {"inputs": inputs, "parameters": parameters}
+        return client.post(f"{SPROUT}/inference", json=body)
+
+    with (
+        running(gateway_app(settings, os.environ)) as url,
+        httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client,
+    ):
+        wait_until_ready(client)
+        before = asked("2019-06-01").json()["model"]
+        job = finished(client, client.post(f"{SPROUT}/training", json=training))
+        first, second = (asked(as_of) for as_of in ("2020-06-01", "2021-06-01"))
+        while client.get(f"{SPROUT}/status").json().get("version") != job["version"]:
+            time.sleep(0.1)  # the host looks for what was promoted every two seconds
+        now = client.post(f"{SPROUT}/inference", json={"inputs": inputs}).json()
+        version = client.get(f"{SPROUT}/versions/snapshot_2019-12-31").json()
+    assert before["source"] == "package:sprout"
+    assert first.status_code == second.status_code == 200, first.text
+    assert first.json()["model"]["version"] == "snapshot_2019-12-31"
+    assert second.json()["model"]["version"] == "snapshot_2020-12-31"
+    assert first.json()["predictions"][0]["intervals"] == "conformal"
+    assert now["model"]["version"] == job["version"]
+    assert version["provenance"]["seen_until"].startswith("2019-12")
+    assert [root["source"] for root in version["provenance"]["roots"]] == ["package:sprout"]
