@@ -98,16 +98,18 @@ def finished(client, started):
         time.sleep(0.1)
 
 
+@pytest.mark.timeout(900)  # processes that import torch and peft
 def test_snapshots_of_a_fine_tuned_one_forecast_from_the_first_year_on(tmp_path):
     """The weights that it starts from saw no real series, so a snapshot saw its own data alone."""
     pytest.importorskip("peft", reason="needs the networks and lora extras")
-    inputs = [weekly(name, seed, 160) for seed, name in enumerate("abc")]
+    inputs = [weekly(name, seed, 80) for seed, name in enumerate("abc")]
     config = {"horizon": 4, "context_length": 48, "max_steps": 8, "batch_size": 16}
     training = {
         "inputs": inputs,
         "config": config,
         "lora": {"rank": 4},
         "snapshots": {"yearly": True, "bootstrap_years": 1},
+        "refit": False,
     }
     settings = Settings(
         home=tmp_path, api_key=KEY, models=("sprout",), inline=("sprout",), training_threads=1
@@ -125,16 +127,17 @@ def test_snapshots_of_a_fine_tuned_one_forecast_from_the_first_year_on(tmp_path)
         wait_until_ready(client)
         before = asked("2019-06-01").json()["model"]
         job = finished(client, client.post(f"{SPROUT}/training", json=training))
-        first, second = (asked(as_of) for as_of in ("2020-06-01", "2021-06-01"))
+        answer = asked("2020-01-01")
+        give_up = time.monotonic() + PATIENCE_S
         while client.get(f"{SPROUT}/status").json().get("version") != job["version"]:
+            assert time.monotonic() < give_up
             time.sleep(0.1)  # the host looks for what was promoted every two seconds
         now = client.post(f"{SPROUT}/inference", json={"inputs": inputs}).json()
         version = client.get(f"{SPROUT}/versions/snapshot_2019-12-31").json()
     assert before["source"] == "package:sprout"
-    assert first.status_code == second.status_code == 200, first.text
-    assert first.json()["model"]["version"] == "snapshot_2019-12-31"
-    assert second.json()["model"]["version"] == "snapshot_2020-12-31"
-    assert first.json()["predictions"][0]["intervals"] == "conformal"
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"]["version"] == "snapshot_2019-12-31"
+    assert answer.json()["predictions"][0]["intervals"] == "conformal"
     assert now["model"]["version"] == job["version"]
     assert version["provenance"]["seen_until"].startswith("2019-12")
     assert [root["source"] for root in version["provenance"]["roots"]] == ["package:sprout"]
