@@ -30,7 +30,7 @@ READ_THE_ENVIRONMENT = {
     "main.py",
     "host.py",
     "worker.py",
-    "training/processes/runner.py",  # a process of its own: torchrun tells it its rank
+    "training/worker_main.py",  # a process of its own: torchrun tells it its rank
 }
 WEB = {"fastapi", "starlette", "uvicorn"}
 MODEL_LIBRARIES = {

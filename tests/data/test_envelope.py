@@ -6,7 +6,7 @@ import pytest
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.data.envelope import Envelope, envelope_of, is_quick, timeout_of
 from forecast.data.policy import DataPolicy
-from tests.training.requests.request_helpers import FORM, form
+from tests.training.request_helpers import FORM, form
 
 POLICY = DataPolicy()
 DEFAULT = POLICY.timeout_s
