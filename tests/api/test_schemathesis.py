@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from forecast.core.state import ModelMetadata
-from forecast.data.envelope import timeout_of
+from forecast.data.bodies import timeout_of
 from forecast.data.policy import DataPolicy
 from forecast.jobs import worker_rows
 from forecast.jobs.database import clock, engine_of, prepare

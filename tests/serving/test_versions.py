@@ -21,7 +21,7 @@ from forecast.core.errors import (
 )
 from forecast.core.state import ModelMetadata
 from forecast.core.types import ForecastTask, Series
-from forecast.data.as_of import Wanted
+from forecast.data.parameters import Wanted
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
 from forecast.serving.hosts import Call, Operation
