@@ -95,7 +95,7 @@ def service(serve):
 def publish(shelf, name, offset, *, overwrite=False, **metadata):
     model = ToyModel()
     model.offset = offset
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         model.save_model(draft)
         described = ModelMetadata(model_id="toy", version=name, **metadata)
         return shelf.publish(draft, described, overwrite=overwrite)
