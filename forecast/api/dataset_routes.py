@@ -11,10 +11,10 @@ from forecast.api import examples
 from forecast.api.openapi import problems, takes
 from forecast.api.responses import json_response
 from forecast.api.schemas import Document
+from forecast.core.validation import WireModel, validated
 from forecast.data.files import FileFormat
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import Table, TableSchema
-from forecast.data.validation import WireModel, validated
 from forecast.training.data import DATASET_NAME, SentFile, read_job_upload
 from forecast.training.datasets import Dataset, Datasets
 from forecast.training.requests import Body

@@ -23,7 +23,7 @@ from forecast.api.security import PUBLIC_PATHS
 from forecast.api.training_routes import BacktestForm, TrainingForm
 from forecast.data.inline import Parameters
 from forecast.data.named_file import NamedFileParameters
-from forecast.data.uploads import UploadForm
+from forecast.data.tables import UploadForm
 from forecast.models.spec import ModelSpec
 from forecast.serving.initialization import InitializationRequest
 from forecast.training.plan import BacktestPlan, TrainingPlan

@@ -10,7 +10,7 @@ import numpy as np
 
 from forecast.core.errors import FileMissing, InvalidRequest
 from forecast.core.types import ForecastTask
-from forecast.data.tasks import DEFAULT_LEVELS
+from forecast.data.parameters import DEFAULT_LEVELS
 from forecast.jobs.context import JobContext
 from forecast.jobs.plans import JobPlan, read_plan_series
 from forecast.jobs.records import JobOutcome, JobProgress

@@ -8,8 +8,8 @@ from forecast.core.errors import InvalidRequest, LicenseNotAccepted, LooksAhead,
 from forecast.core.lookahead import Provenance, may_forecast
 from forecast.core.times import day_end
 from forecast.core.types import Series
-from forecast.data.tasks import DEFAULT_LEVELS, checked_levels
-from forecast.data.validation import validated_options
+from forecast.core.validation import validated_options
+from forecast.data.parameters import DEFAULT_LEVELS, checked_levels
 from forecast.models.base.checks import check_training_options, check_training_series
 from forecast.models.base.config import LoraConfig, ModelConfig, TrainingMode
 from forecast.models.spec import ModelSpec

@@ -13,6 +13,8 @@ from pydantic import ConfigDict, Field, ValidationError
 from forecast.core.errors import BadData, FieldError, InvalidRequest
 from forecast.core.labels import Label
 from forecast.core.types import Series
+from forecast.core.validation import WireModel, invalid, member, validated
+from forecast.data.bodies import read_parts
 from forecast.data.files import FileFormat, format_of
 from forecast.data.inline import LABEL_FIELD, SeriesInput
 from forecast.data.inputs import SeriesBatch, batch_of_inputs
@@ -20,8 +22,6 @@ from forecast.data.named_file import KNOWN_FUTURE_FIELD, Role
 from forecast.data.panels import batch_of_table
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import Table, TableSchema
-from forecast.data.uploads import read_parts
-from forecast.data.validation import WireModel, invalid, member, validated
 
 DATASET_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 

@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forecast.core.atomic import locked, move, sync, write_text
 from forecast.core.errors import Conflict, NotFound, StoreError, TooLarge
+from forecast.core.validation import excerpt
 from forecast.data.files import FileFormat, read_frame
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
-from forecast.data.validation import excerpt
 from forecast.training.data import (
     SentFile,
     check_dataset_name,

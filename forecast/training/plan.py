@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from forecast.core.times import Moment
+from forecast.core.validation import WireModel
 from forecast.data.inline import MAX_HORIZON
-from forecast.data.validation import WireModel
 from forecast.jobs.records import JobKind
 from forecast.models.base.config import DistributedConfig, LoraConfig
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from forecast.core.errors import InvalidRequest, UnsupportedFormat
+from forecast.core.lookahead import leaking
 from forecast.core.types import Series
-from forecast.data.file_series import series_of_file
-from forecast.data.file_series import text_columns as text_columns_of_roles
-from forecast.data.files import frame_of_document, read_frame
+from forecast.core.validation import read_json, validated
+from forecast.data.bodies import is_json
+from forecast.data.files import read_frame, read_source
 from forecast.data.inputs import SeriesBatch, check_series_count
-from forecast.data.leakage import leaking
 from forecast.data.named_file import NamedFileParameters, NamedFileRequest
+from forecast.data.named_series import series_of_file
+from forecast.data.named_series import text_columns as text_columns_of_roles
 from forecast.data.policy import DataPolicy
-from forecast.data.requests import is_json
-from forecast.data.sources import read_source
-from forecast.data.validation import read_json, validated
+from forecast.data.text_files import frame_of_document
 from forecast.jobs.plans import JobPlan
 from forecast.models.spec import Capabilities, ModelSpec
 from forecast.training.checks import (

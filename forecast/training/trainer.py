@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from forecast.core.atomic import discard, taken_at_once
+from forecast.core.atomic import discard, try_acquire_lock
 from forecast.core.errors import DeadlinePassed, ForecastError, LooksAhead
 from forecast.core.state import Comparison
 from forecast.core.times import to_utc
@@ -76,7 +76,7 @@ class Trainer:
                 with (
                     self._start_held(fit, shelf),
                     _rival(fit, shelf) as rival,
-                    shelf.drafting() as draft,
+                    shelf.new_draft() as draft,
                 ):
                     order = self._order(fit, prepared, draft).model_copy(
                         update={"rival": rival, "checkpoints": shelf.checkpoints(key).absolute()}
@@ -242,7 +242,7 @@ def _alone(lock: Path, context: JobContext) -> Iterator[None]:
         Stopped: the job is being cancelled.
         DeadlinePassed: the job has waited longer than it may take.
     """
-    while (handle := taken_at_once(lock)) is None:
+    while (handle := try_acquire_lock(lock)) is None:
         if context.should_stop():
             raise Stopped
         if context.is_late:

@@ -14,8 +14,7 @@ from forecast.settings import Settings
 from forecast.training.data import default_data
 from forecast.training.datasets import Datasets
 from forecast.training.requests import JobReader
-from forecast.wiring.hosts import child_environment
-from forecast.wiring.shared import data_policy, store_of
+from forecast.wiring.shared import child_environment, data_policy, store_of
 from forecast.wiring.sync import sync_of
 
 

@@ -16,8 +16,13 @@ from forecast.training.backtest import run_backtest
 from forecast.training.child import ModelProcess
 from forecast.training.train import run_training
 from forecast.training.trainer import Trainer
-from forecast.wiring.hosts import child_environment
-from forecast.wiring.shared import interpreter_of, operator_config, sources_of, store_of
+from forecast.wiring.shared import (
+    child_environment,
+    interpreter_of,
+    operator_config,
+    sources_of,
+    store_of,
+)
 from forecast.wiring.sync import sync_of
 
 _MEMORY_SHARE = 0.9
