@@ -22,8 +22,8 @@ from benchmarks.accuracy_etth1 import TRAIN, VALIDATION, read, standardised
 from benchmarks.walkforward import read as read_prices
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
-from forecast.jobs.plans import Validation
 from forecast.models.sprout.model import SHIPPED, SproutModel
+from forecast.training.plan import Validation
 from forecast.training.splitting import split
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

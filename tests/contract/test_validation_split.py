@@ -8,10 +8,10 @@ import pytest
 from forecast.core.errors import NotTrainable
 from forecast.core.frequency import Frequency
 from forecast.core.types import Series
-from forecast.jobs.plans import Validation
 from forecast.models.base.config import TrainingMode
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.windows import Windows
+from forecast.training.plan import Validation
 from forecast.training.splitting import split
 
 LENGTHS = (420, 300, 280)
