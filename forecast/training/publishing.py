@@ -9,7 +9,7 @@ from forecast.core.errors import Conflict
 from forecast.core.state import Comparison, ModelMetadata
 from forecast.jobs.context import JobContext
 from forecast.jobs.records import JobProgress, WindowResult
-from forecast.models.base.training import TrainingRecord
+from forecast.models.base.saved import TrainingRecord
 from forecast.store.names import snapshot_name
 from forecast.store.versions import ModelShelf, Version
 from forecast.training.fit_requests import FitRequest, Prepared

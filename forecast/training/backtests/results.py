@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecast.core.atomic import replacing
+from forecast.core.metrics import Errors
 from forecast.core.types import Forecast, ForecastTask
 from forecast.jobs.folders import RESULT
-from forecast.models.base.metrics import Errors
 from forecast.training.backtests.baselines import BASELINES
 from forecast.training.backtests.windows import Part, Window
 

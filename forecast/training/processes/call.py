@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from forecast.models.base.training import Progress
+from forecast.models.base.saved import Progress
 
 ORDER = "order.json"
 STOP = {"stop": True}

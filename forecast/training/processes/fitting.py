@@ -15,8 +15,7 @@ from forecast.jobs.series_files import read_series
 from forecast.models import MODEL_REGISTRY
 from forecast.models.base.conformal import CALIBRATION_FILE
 from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.saved import WEIGHTS_FOLDER
-from forecast.models.base.training import Progress
+from forecast.models.base.saved import WEIGHTS_FOLDER, Progress
 from forecast.training.processes.call import Call
 from forecast.training.splitting import Evaluation, Split, hold_out_newer, split
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.jobs.series_files import read_series
 from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.training import Progress
+from forecast.models.base.saved import Progress
 from forecast.training.processes.call import Call
 from forecast.training.processes.fitting import loaded
 from forecast.training.processes.forecast_files import write_forecasts
