@@ -11,10 +11,10 @@ from forecast.api import examples
 from forecast.api.openapi import problems, takes
 from forecast.api.responses import json_response
 from forecast.api.schemas import Document
+from forecast.core.validation import validated
 from forecast.data.files import FileFormat
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
-from forecast.data.validation import validated
 from forecast.training.requests.data import read_learning_upload
 from forecast.training.requests.datasets import NAME_PATTERN, Dataset, Datasets, SentFile
 from forecast.training.requests.fields import DatasetForm, DatasetTable

@@ -21,7 +21,7 @@ from forecast.api.schemas import JobEventDocument, ProblemDocument
 from forecast.api.security import PUBLIC_PATHS
 from forecast.data.inline import Parameters
 from forecast.data.named_file import NamedFileParameters
-from forecast.data.uploads import UploadForm
+from forecast.data.tables import UploadForm
 from forecast.models.spec import ModelSpec
 from forecast.serving.initialization import InitializationRequest
 from forecast.training.requests.fields import (

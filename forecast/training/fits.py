@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from forecast.core.atomic import discard, taken_at_once
+from forecast.core.atomic import discard, try_acquire_lock
 from forecast.core.errors import DeadlinePassed, LooksAhead
 from forecast.core.state import Comparison
 from forecast.core.times import to_utc
@@ -70,7 +70,7 @@ class Fits:
                 with (
                     self._start_held(request, shelf),
                     _rival(request, shelf) as rival,
-                    shelf.drafting() as draft,
+                    shelf.new_draft() as draft,
                 ):
                     order = self._order(request, fit, draft, shelf.checkpoints(run))
                     order = order.model_copy(update={"rival": rival})
@@ -266,7 +266,7 @@ def _alone(lock: Path, context: JobContext) -> Iterator[None]:
         Stopped: the job is to be cancelled.
         WorkFailed: it has waited longer than it may.
     """
-    while (handle := taken_at_once(lock)) is None:
+    while (handle := try_acquire_lock(lock)) is None:
         if context.should_stop():
             raise Stopped
         if context.is_late:

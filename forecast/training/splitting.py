@@ -106,10 +106,12 @@ class Evaluation(NamedTuple):
     Attributes:
         before: what may be learned from; each series once.
         held_out: a series for each origin; its last horizon is what is compared.
+        horizon: steps.
     """
 
     before: tuple[Series, ...]
     held_out: tuple[Series, ...] = ()
+    horizon: int = 1
 
 
 def hold_out_newer(series: Sequence[Series], seen: datetime, horizon: int) -> Evaluation:
@@ -126,7 +128,8 @@ def hold_out_newer(series: Sequence[Series], seen: datetime, horizon: int) -> Ev
         held_out += [
             one.until(one.length - number * horizon).last(_MOST_STEPS) for number in range(origins)
         ]
-    return Evaluation(tuple(before), tuple(one for one in held_out if _is_measurable(one, horizon)))
+    measurable = tuple(one for one in held_out if _is_measurable(one, horizon))
+    return Evaluation(tuple(before), measurable, horizon)
 
 
 def _count_origins(series: Series, after: np.datetime64, horizon: int) -> int:

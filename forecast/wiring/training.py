@@ -13,8 +13,7 @@ from forecast.jobs.supervisor import WorkersOptions, WorkerSupervisor
 from forecast.settings import Settings
 from forecast.training.requests.datasets import Datasets
 from forecast.training.requests.defaults import DefaultDataset
-from forecast.wiring.hosts import child_environment
-from forecast.wiring.shared import data_policy, store_of
+from forecast.wiring.shared import child_environment, data_policy, store_of
 from forecast.wiring.sync import sync_of
 
 

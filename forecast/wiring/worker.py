@@ -17,8 +17,13 @@ from forecast.training.fits import Fits
 from forecast.training.processes.limits import ChildLimits
 from forecast.training.processes.options import ProcessOptions
 from forecast.training.snapshots import run_training
-from forecast.wiring.hosts import child_environment
-from forecast.wiring.shared import interpreter_of, operator_config, sources_of, store_of
+from forecast.wiring.shared import (
+    child_environment,
+    interpreter_of,
+    operator_config,
+    sources_of,
+    store_of,
+)
 from forecast.wiring.sync import sync_of
 
 _MEMORY_SHARE = 0.9

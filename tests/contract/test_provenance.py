@@ -23,7 +23,7 @@ def test_what_starts_from_newer_weights_is_as_new_as_they_are(model: BaseTimeSer
         pytest.skip("learns nothing")
     store = store_at(tmp_path)
     shelf = store.model(spec.model_id)
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         model.save_model(draft)
         seen = Provenance(seen_until=NEWER)
         facts = ModelMetadata(model_id=spec.model_id, version="v1.0", cutoff=NEWER, provenance=seen)

@@ -37,7 +37,7 @@ def publish(
     store: ModelStore, name: str, cutoff: datetime | None, kind="version", **facts
 ) -> Version:
     shelf = store.model("lstm")
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         MODEL_REGISTRY["lstm"].model_class().tiny().save_model(draft)
         metadata = ModelMetadata(model_id="lstm", version=name, kind=kind, cutoff=cutoff, **facts)
         return shelf.publish(draft, metadata)

@@ -124,6 +124,10 @@ class BaseTimeSeriesModel(ABC):
         """Steps that a training window forecasts."""
         return self.config.horizon or 1
 
+    def compared_horizon(self, series: Series) -> int:  # noqa: ARG002 -- of any series
+        """Return the steps over which versions are compared on a series."""
+        return self.training_horizon
+
     def use_cores(self, count: int) -> None:  # noqa: B027 -- most libraries cannot be told
         """Run the next calls on so many cores."""
 

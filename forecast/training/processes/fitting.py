@@ -123,7 +123,7 @@ def _parts(
     """Cut series into what is learned, what chooses the weights, and what compares."""
     evaluation = Evaluation(tuple(series))
     if order.rival is not None:
-        evaluation = hold_out_newer(series, order.rival.seen, model.training_horizon)
+        evaluation = hold_out_newer(series, order.rival.seen, model.compared_horizon(series[0]))
     if not model.chooses_by_validation:
         return evaluation, Split(evaluation.before)
     return evaluation, split(evaluation.before, order.validation, model.training_horizon)
@@ -149,7 +149,7 @@ def _compared(
 
     A rival that cannot be loaded, or cannot forecast so far, does not fail the fit.
     """
-    rival, horizon = order.rival, model.training_horizon
+    rival, horizon = order.rival, evaluation.horizon
     if rival is None or not evaluation.held_out:
         return None
     call.hear(Progress(phase="evaluating", step=0))

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from forecast.core.errors import InvalidRequest
+from forecast.core.lookahead import leaking
+from forecast.core.validation import validated
 from forecast.data.inputs import check_series_count
-from forecast.data.leakage import leaking
-from forecast.data.tasks import DEFAULT_LEVELS, checked_levels
-from forecast.data.validation import validated
+from forecast.data.parameters import DEFAULT_LEVELS, checked_levels
 from forecast.jobs.plans import BacktestPlan
 from forecast.models.base.checks import check_training_series
 from forecast.models.spec import ModelSpec

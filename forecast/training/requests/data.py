@@ -7,17 +7,17 @@ from typing import Any
 
 from forecast.core.errors import FieldError, InvalidRequest
 from forecast.core.types import Series
-from forecast.data.file_series import series_of_file
-from forecast.data.file_series import text_columns as text_columns_of_roles
-from forecast.data.files import format_of, frame_of_document, read_frame
+from forecast.core.validation import WireModel, invalid, member, validated
+from forecast.data.bodies import FormPart, read_parts
+from forecast.data.files import format_of, read_frame, read_source
 from forecast.data.inline import SeriesInput
 from forecast.data.inputs import SeriesBatch, batch_of_inputs
 from forecast.data.named_file import NamedFileParameters, NamedFileRequest
+from forecast.data.named_series import series_of_file
+from forecast.data.named_series import text_columns as text_columns_of_roles
 from forecast.data.policy import DataPolicy
-from forecast.data.sources import read_source
 from forecast.data.tables import TableSchema
-from forecast.data.uploads import Part, read_parts
-from forecast.data.validation import WireModel, invalid, member, validated
+from forecast.data.text_files import frame_of_document
 from forecast.models.spec import Capabilities
 from forecast.training.requests.datasets import Datasets, SentFile, check_name
 from forecast.training.requests.fields import (
@@ -199,7 +199,7 @@ def reference_of(source: str) -> str:
     return source.partition("?")[0][:1024]
 
 
-def _name(part: Part) -> str:
+def _name(part: FormPart) -> str:
     name = bytes(part.body).decode("utf-8", "replace").strip().strip('"')
     check_name(name)
     return name

@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forecast.core.atomic import locked, move, sync, write_text
 from forecast.core.errors import Conflict, InvalidRequest, NotFound, StoreError, TooLarge
+from forecast.core.validation import excerpt
 from forecast.data.files import FileFormat, read_frame
 from forecast.data.policy import DataPolicy
 from forecast.data.tables import TableSchema
-from forecast.data.validation import excerpt
 from forecast.training.requests.tables import series_of_table, text_columns
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"

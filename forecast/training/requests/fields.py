@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from forecast.core.labels import Label
+from forecast.core.validation import WireModel
 from forecast.data.inline import LABEL_FIELD, MAX_HORIZON, SeriesInput
 from forecast.data.named_file import KNOWN_FUTURE_FIELD, Role
 from forecast.data.tables import Table, TableSchema
-from forecast.data.validation import WireModel
 from forecast.jobs.plans import FIRST_YEARS
 from forecast.models.base.config import LoraConfig
 

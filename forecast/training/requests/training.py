@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from forecast.core.errors import InvalidRequest, UnsupportedFormat
+from forecast.core.lookahead import leaking
 from forecast.core.types import Series
+from forecast.core.validation import read_json, validated, validated_options
+from forecast.data.bodies import is_json
 from forecast.data.inputs import check_series_count
-from forecast.data.leakage import leaking
-from forecast.data.requests import is_json
-from forecast.data.validation import read_json, validated, validated_options
 from forecast.jobs.plans import Snapshots, TrainingPlan, Validation
 from forecast.models.base.config import LoraConfig, ModelConfig
 from forecast.models.spec import ModelSpec

@@ -126,6 +126,29 @@ def test_versions_are_compared_on_newer_steps_that_chose_nothing(tmp_path):
     assert record_of(tmp_path / "failed")["metrics"] == found["metrics"]
 
 
+@pytest.mark.parametrize(
+    ("freq", "horizon", "expected"), [("MS", None, 12), ("YS", None, 8), ("MS", 3, 3)]
+)
+def test_a_family_without_windows_is_compared_over_a_season(tmp_path, freq, horizon, expected):
+    months = np.arange(132)
+    target = 50 + 10 * np.sin(2 * np.pi * months / 12) + np.random.default_rng(0).normal(size=132)
+    start = np.datetime64("1850-01-01", "s")
+    whole = Series(target[None], item_id="a", start=start, freq=Frequency.parse(freq))
+
+    def fitted(folder: Path, series: Series, method: str, **order: Any) -> dict[str, Any]:
+        config = {"options": {"model": method}, "horizon": horizon}
+        order = {"model_id": "statistical", "config": config, **order}
+        return carried_out(folder, [series], **order)[0]
+
+    fitted(tmp_path / "old", whole.until(96), "naive")
+    seen = whole.past_timestamps[95].item()
+    rival = Rival(name="v1", weights=tmp_path / "old" / "target", seen=seen)
+    compared = fitted(tmp_path / "new", whole, "auto_theta", rival=rival)["comparison"]
+    assert compared["horizon"] == expected
+    assert compared["origins"] == 13 // expected
+    assert compared["candidate"]["mase"] != compared["current"]["mase"]
+
+
 def measured(folder: Path, series: Series, origins: int) -> dict[str, float]:
     """Measure saved weights anew, on the last horizons of a series."""
     model = MODEL_REGISTRY["patchtst"].model_class().load_model(folder / "target", device="cpu")

@@ -1,16 +1,18 @@
-"""Parquet and Arrow IPC → a table, with sizes checked before anything is unpacked.
+"""Parquet, Arrow IPC and XLSX files → tables, with sizes checked before anything is unpacked.
 
-Both formats compress well enough that a small file can fill the memory of any machine: all
-sizes are bounded by what the file declares, and the readers hold it to that.
+These formats compress so well that a small file could exhaust any memory. Sizes are bounded by
+what the file declares, and the readers do not read past that.
 """
 
 import struct
+import zipfile
 from io import BytesIO
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from forecast.core.errors import BadData, TooLarge
+from forecast.core.errors import BadData
 from forecast.data.policy import DataPolicy
 
 _FILE_MAGIC = b"ARROW1"
@@ -34,20 +36,20 @@ def read_parquet(body: bytes, policy: DataPolicy) -> pd.DataFrame:
     with pq.ParquetFile(BytesIO(body)) as closed:
         schema = closed.schema_arrow
         metadata = closed.metadata
-    _check_size(metadata.num_rows, len(schema), policy)
+    policy.check_table(metadata.num_rows, len(schema))
     unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-    _check_bytes(unpacked, policy)
+    policy.check_unpacked(unpacked)
     _check_types(schema)
     texts = [field.name for field in schema if _is_text(field.type)]
     with pq.ParquetFile(BytesIO(body), read_dictionary=texts) as file:
         batches, rows, size = [], 0, 0
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
             rows, size = rows + batch.num_rows, size + batch.nbytes
-            _check_size(rows, batch.num_columns, policy)
-            _check_bytes(size, policy)
+            policy.check_table(rows, batch.num_columns)
+            policy.check_unpacked(size)
             batches.append(batch)
     table = pa.Table.from_batches(batches) if batches else schema.empty_table()
-    return _frame(table)
+    return _frame_of_arrow(table)
 
 
 def read_arrow(body: bytes, policy: DataPolicy) -> pd.DataFrame:
@@ -58,20 +60,20 @@ def read_arrow(body: bytes, policy: DataPolicy) -> pd.DataFrame:
         TooLarge: more rows, columns or decompressed bytes than allowed.
     """
     stream = body[_FILE_HEADER:] if body.startswith(_FILE_MAGIC) else body
-    _check_bytes(_unpacked_size(stream), policy)
+    policy.check_unpacked(_unpacked_size(stream))
     batches, rows = [], 0
     with pa.ipc.open_stream(stream) as reader:
         _check_types(reader.schema)
         for batch in reader:
             rows += batch.num_rows
-            _check_size(rows, batch.num_columns, policy)
+            policy.check_table(rows, batch.num_columns)
             batches.append(batch)
         table = pa.Table.from_batches(batches, schema=reader.schema)
     table.validate(full=True)  # offsets and indices are a stranger's
-    return _frame(table)
+    return _frame_of_arrow(table)
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def _frame_of_arrow(table: pa.Table) -> pd.DataFrame:
     columns = []
     for column in table.columns:
         kind = column.type
@@ -116,20 +118,6 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
-
-
-def _check_size(rows: int, columns: int, policy: DataPolicy) -> None:
-    if rows > policy.max_rows:
-        raise TooLarge(f"the file has more than the {policy.max_rows} rows allowed")
-    if columns > policy.max_columns:
-        raise TooLarge(f"the file has {columns} columns; at most {policy.max_columns} are allowed")
-
-
-def _check_bytes(size: int, policy: DataPolicy) -> None:
-    if size > policy.max_decompressed_bytes:
-        raise TooLarge(
-            f"the file unpacks to {size} bytes; at most {policy.max_decompressed_bytes} are allowed"
-        )
 
 
 def _unpacked_size(stream: bytes) -> int:
@@ -184,3 +172,61 @@ def _table_in(metadata: bytes, table: int, number: int) -> int:
     if not at:
         raise BadData("the Arrow file is broken: a message has no content")
     return at + int(struct.unpack_from("<I", metadata, at)[0])
+
+
+def read_xlsx(body: bytes, policy: DataPolicy) -> pd.DataFrame:
+    """Read the first sheet of a workbook; a formula gives the value saved with it.
+
+    Raises:
+        BadData: there is no header, or a column has no name.
+        TooLarge: more rows, columns or decompressed bytes than allowed.
+    """
+    from openpyxl import load_workbook  # 30 MB that few requests need
+
+    with zipfile.ZipFile(BytesIO(body)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())  # zipfile reads no more
+    policy.check_unpacked(size)
+    workbook = load_workbook(BytesIO(body), read_only=True, data_only=True, keep_links=False)
+    try:
+        sheet = workbook.worksheets[0]
+        sheet.reset_dimensions()  # the size that the file declares may be wrong
+        columns = _columns(sheet, policy)
+    finally:
+        workbook.close()
+    return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
+
+
+def _columns(sheet: Any, policy: DataPolicy) -> dict[str, list[Any]]:
+    rows = sheet.iter_rows(values_only=True, max_col=policy.max_columns + 1)
+    header = _trimmed(next(rows, ()))
+    if not header:
+        raise BadData("the first row of the XLSX file must hold the names of the columns")
+    if any(name is None for name in header):
+        raise BadData("a column of the XLSX file has no name; the first row holds the names")
+    policy.check_table(0, len(header))
+    names = [str(name) for name in header]
+    if len(set(names)) < len(names):
+        raise BadData("two columns of the XLSX file have the same name")
+    columns: list[list[Any]] = [[] for _ in names]
+    blank = 0
+    for row in rows:
+        if all(value is None for value in row):
+            blank += 1  # trailing rows that only have a format
+        else:
+            _append(columns, row, blank)
+            blank = 0
+        policy.check_table(blank + len(columns[0]), len(columns))
+    return dict(zip(names, columns, strict=True))
+
+
+def _append(columns: list[list[Any]], row: tuple[Any, ...], blank: int) -> None:
+    for index, column in enumerate(columns):
+        column.extend([None] * blank)
+        column.append(row[index] if index < len(row) else None)
+
+
+def _trimmed(row: tuple[Any, ...]) -> list[Any]:
+    values = list(row)
+    while values and values[-1] is None:
+        values.pop()
+    return values

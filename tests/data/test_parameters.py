@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.times import shown
-from forecast.data.as_of import Wanted, read_moment
+from forecast.data.parameters import Wanted, read_moment
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
 from tests.data.conftest import make_spec
@@ -304,7 +304,7 @@ def test_the_context_of_a_named_file_ends_there(ask_file):
 def test_a_later_end_of_the_context_is_cut(ask_file):
     request = ask_file(as_of="2020-01-06", context_end_date="2020-01-08")
     assert request.series[0].length == 6
-    assert "until 2020-01-08, after as_of, 2020-01-06" in request.warnings[0]
+    assert "cut at as_of, 2020-01-06; context_end_date, 2020-01-08, is later" in request.warnings[0]
     earlier = ask_file(as_of="2020-01-06", context_end_date="2020-01-05")
     assert (earlier.series[0].length, earlier.warnings) == (5, ())
 

@@ -1,20 +1,91 @@
-"""What a request asks of time: as of when, with which version, and how strictly."""
+"""Parameters of a request: the task, its deadline, the weights wanted, and the cut at `as_of`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
 
 import numpy as np
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.times import day_end, shown
-from forecast.core.types import Series, is_categorical
+from forecast.core.types import ForecastTask, Series, is_categorical
+from forecast.core.validation import excerpt, member, validated_options
+from forecast.data.inline import CommonParameters, Parameters
 from forecast.data.inputs import SeriesBatch
+from forecast.data.policy import DataPolicy
 from forecast.data.times import read_time
-from forecast.data.validation import excerpt
+from forecast.models.spec import ModelSpec
 
 AS_OF = "/parameters/as_of"
+DEFAULT_LEVELS = (0.1, 0.5, 0.9)
+
+
+def task_of(parameters: Parameters, spec: ModelSpec, default_horizon: int | None) -> ForecastTask:
+    """Make the task of native parameters.
+
+    Raises:
+        InvalidRequest: no horizon, a level that is none, an option the model does not have.
+    """
+    return ForecastTask(
+        horizon=horizon_of(parameters.horizon, default_horizon, "/parameters/horizon"),
+        quantile_levels=_levels(parameters, spec),
+        context_length=parameters.context_length,
+        num_samples=parameters.num_samples,
+        seed=parameters.seed,
+        intervals=parameters.intervals,
+        options=validated_options(
+            spec.options, parameters.model_options, member("/parameters", "model_options")
+        ),
+    )
+
+
+def horizon_of(asked: int | None, default: int | None, pointer: str) -> int:
+    """Choose the horizon asked, or the one the model was initialized with."""
+    if asked is not None:
+        return asked
+    if default is None:
+        raise InvalidRequest.field(
+            pointer, "send the number of steps to forecast; the model was given no default"
+        )
+    return default
+
+
+def timeout_of(asked: float | None, policy: DataPolicy) -> float:
+    """Choose the seconds a request may take.
+
+    Raises:
+        InvalidRequest: longer than allowed.
+    """
+    if asked is None:
+        return policy.timeout_s
+    if asked > policy.max_timeout_s:
+        raise InvalidRequest.field(
+            "/parameters/timeout_s",
+            f"{asked:g} s is more than the {policy.max_timeout_s:g} s allowed",
+        )
+    return asked
+
+
+def _levels(parameters: Parameters, spec: ModelSpec) -> tuple[float, ...]:
+    if parameters.quantile_levels is None:
+        return () if spec.capabilities.quantiles == "none" else DEFAULT_LEVELS
+    return checked_levels(parameters.quantile_levels, "/parameters/quantile_levels")
+
+
+def checked_levels(levels: Sequence[float], pointer: str) -> tuple[float, ...]:
+    """Put quantile levels in order.
+
+    Raises:
+        InvalidRequest: one is not in (0, 1), or stands twice.
+    """
+    for index, level in enumerate(levels):
+        if not 0 < level < 1:
+            raise InvalidRequest.field(
+                member(pointer, index), f"{level:g} is not between 0 and 1, both excluded"
+            )
+    if len(set(levels)) < len(levels):
+        raise InvalidRequest.field(pointer, "a level stands twice; send each once")
+    return tuple(sorted(levels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +109,7 @@ class Wanted:
         return self.as_of is None and self.version is None
 
 
-class _Sent(Protocol):
-    """The parameters of any shape of request."""
-
-    as_of: str | None
-    version: str | None
-    strict: bool | None
-
-
-def wanted_of(parameters: _Sent) -> Wanted:
+def wanted_of(parameters: CommonParameters) -> Wanted:
     """Read what the parameters of a request ask of time.
 
     Raises:
@@ -144,18 +207,3 @@ def _dropped(
 
 def _steps(count: int) -> str:
     return "1 step" if count == 1 else f"{count} steps"
-
-
-def earlier(text: str | None, wanted: Wanted, pointer: str) -> tuple[str | None, tuple[str, ...]]:
-    """Choose the end of a context: the one a caller names, or `as_of` where that is earlier.
-
-    Returns:
-        the time in words, or None where neither was sent; and warnings.
-    """
-    if text is None or wanted.as_of is None:
-        return text, ()
-    end = read_moment(text, pointer)
-    if end <= wanted.as_of:
-        return text, ()
-    said = f"the context goes on until {shown(end)}, after as_of, {shown(wanted.as_of)}"
-    return None, (f"{said}, where it was cut",)

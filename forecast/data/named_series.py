@@ -1,4 +1,4 @@
-"""The file of a named file request → Series, and what the file knows after them."""
+"""Read a named-file request: its file → series, its parameters → a task."""
 
 from dataclasses import dataclass
 
@@ -10,38 +10,24 @@ from forecast.core.clock import LocalTimes
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.frequency import Frequency, Timestamps
 from forecast.core.labels import Label
-from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
-from forecast.data.as_of import earlier, read_moment, wanted_of
-from forecast.data.frames import category_column, number_column, time_column
+from forecast.core.types import CovariateArray, FloatArray, ForecastTask, Series, is_categorical
+from forecast.core.validation import excerpt, member, validated_options
 from forecast.data.inputs import check_budget
 from forecast.data.named_file import NamedFileParameters, NamedFileRequest, Role
+from forecast.data.parameters import checked_levels, horizon_of, read_moment, wanted_of
 from forecast.data.policy import DataPolicy
+from forecast.data.tables import category_column, constant_of, number_column, time_column
 from forecast.data.time_axis import TimeAxis, axis_from_times, inferred
 from forecast.data.times import read_time
-from forecast.data.validation import excerpt, member
+from forecast.models.spec import ModelSpec
 
 DATE = "date"
 _SOURCE = "/data_source_url_or_path"
 _BEGIN = "/parameters/context_start_date"
 _END = "/parameters/context_end_date"
+_DECILES = tuple(round(0.1 * decile, 1) for decile in range(1, 10))
+_DEFAULT_BANDS = (1, 3, 5, 7, 9)
 _TEXT_ROLES = frozenset({"dynamic_categorical", "static_categorical"})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NamedFile:
-    """What the answer of the named file shape needs besides the forecasts.
-
-    Attributes:
-        targets: names of the N forecast columns, in the order of the series.
-        band_indices: columns of the quantile forecast that bound the bands, increasing.
-        actual_future: for each target what the file knows after the context, [at most H].
-        covariates: names of the columns that were used beside the targets.
-    """
-
-    targets: tuple[str, ...]
-    band_indices: tuple[int, ...]
-    actual_future: tuple[FloatArray, ...]
-    covariates: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +87,9 @@ def series_of_file(
         for index, name in enumerate(names)
     )
     known = tuple(_known(values, window.future) for values in targets)
-    return _cut(read, request.parameters.context_len), known, _warnings(window, request)
+    if (context_len := request.parameters.context_len) is not None:
+        read = tuple(series.last(context_len) for series in read)
+    return read, known, _warnings(window, request)
 
 
 def _checked_roles(frame: pd.DataFrame, request: NamedFileRequest) -> dict[str, Role]:
@@ -188,11 +176,9 @@ def _bounds(
     if parameters.context_start_date is not None:
         first, has_offset = read_time(parameters.context_start_date, _BEGIN)
         begin = int(np.searchsorted(ordered.utc if has_offset else ordered.wall, first))
-    wanted = wanted_of(parameters)
-    named, _ = earlier(parameters.context_end_date, wanted, _END)
-    if named is not None:
-        last = read_moment(named, _END)
-        dates = ordered.utc if read_time(named, _END)[1] else ordered.wall
+    if (text := parameters.context_end_date) is not None and not _ends_late(parameters):
+        last = read_moment(text, _END)
+        dates = ordered.utc if read_time(text, _END)[1] else ordered.wall
         end = int(np.searchsorted(dates, last, side="right"))
     else:
         known = np.flatnonzero(observed)
@@ -235,7 +221,9 @@ def _covariates(
         read = category_column if role in _TEXT_ROLES else number_column
         values = read(frame, name)
         if role.startswith("static"):
-            static[name] = _constant(values[window.context], name)
+            static[name] = constant_of(
+                values[window.context], name, "the file", member("/data_definition", name)
+            )
             continue
         past[name] = window.axis.spread(values[window.context])
         if name in request.known_future:
@@ -257,18 +245,6 @@ def _future(values: CovariateArray, name: str, window: _Window) -> CovariateArra
     return taken
 
 
-def _constant(values: CovariateArray, name: str) -> float | str:
-    present = values[values != ""] if is_categorical(values) else values[~np.isnan(values)]
-    different = np.unique(present)
-    if len(different) != 1:
-        shown = excerpt([str(value) for value in different[:3]])
-        raise InvalidRequest.field(
-            member("/data_definition", name),
-            f"a static column has one value, this has {len(different)}: {shown}",
-        )
-    return str(different[0]) if is_categorical(values) else float(different[0])
-
-
 def _known(values: FloatArray, future: npt.NDArray[np.intp]) -> FloatArray:
     """Take what the file knows of the steps after the context, up to the last it knows."""
     taken = np.where(future >= 0, values[future], np.nan)
@@ -276,15 +252,63 @@ def _known(values: FloatArray, future: npt.NDArray[np.intp]) -> FloatArray:
     return taken[: int(known[-1]) + 1 if known.size else 0]
 
 
-def _cut(read: tuple[Series, ...], context_len: int | None) -> tuple[Series, ...]:
-    return read if context_len is None else tuple(series.last(context_len) for series in read)
-
-
 def _warnings(window: _Window, request: NamedFileRequest) -> tuple[str, ...]:
     warnings = window.axis.notes("the file")
     asked = request.parameters.context_len
     if asked is not None and asked > window.axis.length:
         warnings.append(f"the context has {window.axis.length} steps, not the {asked} asked")
-    parameters = request.parameters
-    _, cut = earlier(parameters.context_end_date, wanted_of(parameters), _END)
-    return (*warnings, *cut)
+    if _ends_late(request.parameters):
+        end, as_of = request.parameters.context_end_date, request.parameters.as_of
+        warnings.append(f"the context is cut at as_of, {as_of}; context_end_date, {end}, is later")
+    return tuple(warnings)
+
+
+def _ends_late(parameters: NamedFileParameters) -> bool:
+    """Whether the context would end after `as_of`, which then ends it."""
+    end, as_of = parameters.context_end_date, wanted_of(parameters).as_of
+    return end is not None and as_of is not None and bool(read_moment(end, _END) > as_of)
+
+
+def named_task(
+    parameters: NamedFileParameters, spec: ModelSpec, default_horizon: int | None
+) -> tuple[ForecastTask, tuple[int, ...]]:
+    """Make the task, and name the columns that bound the bands.
+
+    Raises:
+        InvalidRequest: no horizon, a level or index that is none, an option the model lacks.
+    """
+    has_quantiles = spec.capabilities.quantiles != "none"
+    wanted = has_quantiles if parameters.use_quantiles is None else parameters.use_quantiles
+    if wanted and not has_quantiles:
+        raise InvalidRequest.field(
+            "/parameters/use_quantiles", "this model makes point forecasts only; send false"
+        )
+    levels: tuple[float, ...] = ()
+    if wanted:
+        levels = (
+            _DECILES
+            if parameters.quantiles is None
+            else checked_levels(parameters.quantiles, "/parameters/quantiles")
+        )
+    task = ForecastTask(
+        horizon=horizon_of(parameters.horizon_len, default_horizon, "/parameters/horizon_len"),
+        quantile_levels=levels,
+        seed=parameters.seed,
+        intervals=parameters.intervals,
+        options=validated_options(
+            spec.options, parameters.model_options, "/parameters/model_options"
+        ),
+    )
+    return task, _band_indices(parameters, len(levels)) if wanted else ()
+
+
+def _band_indices(parameters: NamedFileParameters, levels: int) -> tuple[int, ...]:
+    if parameters.quantile_indices is None:
+        return _DEFAULT_BANDS if parameters.quantiles is None else tuple(range(1, levels + 1))
+    for position, index in enumerate(parameters.quantile_indices):
+        if not 0 <= index <= levels:
+            raise InvalidRequest.field(
+                member("/parameters/quantile_indices", position),
+                f"{index} is not between 0 (the mean) and {levels}, the highest level",
+            )
+    return tuple(sorted(set(parameters.quantile_indices) - {0}))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast.core.errors import InvalidRequest
+from forecast.data.answers import future_texts
 from forecast.data.times import read_times
-from forecast.data.timestamps import future_texts
 
 
 def stamps(start, periods, freq, zone=None):

@@ -1,10 +1,12 @@
-"""What a gateway reads of a body, small or large: the same, and nothing that only looks like it."""
+"""Bodies: what routes them, small or large, is read the same; gzip is unpacked within its limit."""
+
+import gzip
 
 import orjson
 import pytest
 
-from forecast.core.errors import BadData, InvalidRequest
-from forecast.data.envelope import Envelope, envelope_of, is_quick, timeout_of
+from forecast.core.errors import BadData, InvalidRequest, TooLarge
+from forecast.data.bodies import Envelope, envelope_of, is_quick, timeout_of, unpacked
 from forecast.data.policy import DataPolicy
 from tests.training.requests.request_helpers import FORM, form
 
@@ -71,3 +73,14 @@ def test_a_large_body_is_read_as_a_small_one_would_be():
     body = orjson.dumps(document)
     assert not is_quick(body)
     assert envelope_of(body, POLICY) == Envelope("last", ["x"], 12.5)
+
+
+def test_members_are_joined_wherever_the_slices_end():
+    rows = [f"2024-01-01,{number}\n".encode() for number in range(2000)]
+    body = b"".join(gzip.compress(row, mtime=0) for row in rows)
+    whole = b"".join(rows)
+    assert unpacked(body, len(whole)) == whole
+    with pytest.raises(TooLarge):
+        unpacked(body, len(whole) - 1)
+    with pytest.raises(BadData, match="early"):
+        unpacked(body[:-4], len(whole))
