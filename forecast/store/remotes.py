@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from forecast.store.hub_remote import HubRemote
 from forecast.store.hub_settings import HubSettings
 from forecast.store.mlflow_remote import MlflowRemote
 from forecast.store.remote import Remote
@@ -63,6 +62,9 @@ def _on_hub(store: ModelStore, options: RemoteOptions, known: set[str]) -> dict[
             raise ValueError(f"a repository is set for {model_id}, which is no model")
         if not _REPO.fullmatch(repo):
             raise ValueError(f"the repository of {model_id} must be organization/name")
+    # Only now: whoever copies nothing starts without the client of the hub.
+    from forecast.store.hub_remote import HubRemote
+
     return {
         model_id: HubRemote(store.model(model_id), repo, options.hub, options.staging)
         for model_id, repo in options.repos.items()

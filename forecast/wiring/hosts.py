@@ -1,7 +1,6 @@
 """Where each model lives: elsewhere, in this process, or in children of it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from forecast.core.machine import cores, has_gpu
 from forecast.models.spec import ModelSpec
@@ -11,7 +10,7 @@ from forecast.serving.hosts import Host
 from forecast.serving.supervisor import ChildOptions
 from forecast.settings import Settings
 from forecast.wiring.host import inline_host, keys_of
-from forecast.wiring.shared import interpreter_of
+from forecast.wiring.shared import child_environment, interpreter_of
 
 _MOST_REPLICAS = 4  # each holds the weights once more
 
@@ -38,11 +37,6 @@ def _child_options(
         environment=_without_preload(child_environment(settings, environment)),
         stop_s=settings.serving.shutdown_s,
     )
-
-
-def child_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
-    """Give a child what this process was told, with folders that mean the same from anywhere."""
-    return {**environment, "FORECAST_HOME": str(Path(settings.home).absolute())}
 
 
 def _without_preload(environment: Mapping[str, str]) -> dict[str, str]:

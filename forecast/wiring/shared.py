@@ -1,7 +1,7 @@
 """What a gateway, a host and a worker all build from the settings."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +70,8 @@ def interpreter_of(spec: ModelSpec, settings: Settings) -> Path:
         return Path(sys.executable)
     shared = Path(sys.prefix).resolve()
     return shared.with_name(f"{shared.name}-{spec.environment}") / "bin" / "python"
+
+
+def child_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Give a child what this process was told, with folders that mean the same from anywhere."""
+    return {**environment, "FORECAST_HOME": str(Path(settings.home).absolute())}

@@ -26,6 +26,13 @@ print(*sorted(set({heavy!r}) & set(sys.modules)))
 """
 
 
+WORKER = """
+import sys
+from forecast.settings import Settings
+from forecast.wiring.worker import worker_of
+worker_of(Settings(home={home!r}), {{}})
+print(*sorted(set({heavy!r}) & set(sys.modules)))
+"""
 BESIDES = ("aiohttp", "dbos", "huggingface_hub", "openpyxl", "psycopg", "sqlalchemy")
 HOST = """
 import sys
@@ -71,5 +78,12 @@ def test_importing_the_composition_root_builds_nothing(tmp_path):
 def test_a_host_of_sprout_imports_nothing_that_it_does_not_forecast_with(tmp_path):
     heavy = (*HEAVY, *BESIDES, "scipy", "statsmodels")
     result = run(HOST.format(home=str(tmp_path), heavy=heavy))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+def test_a_worker_imports_neither_a_web_framework_nor_what_its_jobs_compute_with(tmp_path):
+    heavy = (*HEAVY, "aiohttp", "fastapi", "huggingface_hub", "scipy", "uvicorn")
+    result = run(WORKER.format(home=str(tmp_path), heavy=heavy))
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == []

@@ -22,7 +22,7 @@ def fresh(tmp_path: Path) -> Path:
     """Copy what set-up needs into a folder with a space in its name, without .venv."""
     folder = tmp_path / "a fresh clone"
     folder.mkdir()
-    for name in ("setup.sh", "pyproject.toml", "constraints.txt"):
+    for name in ("setup.sh", "pyproject.toml", "lock.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "scripts", folder / "scripts")
     return folder

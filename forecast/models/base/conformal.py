@@ -9,7 +9,6 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
-from scipy import special
 
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast
@@ -216,6 +215,8 @@ def _inflated(levels: Sequence[float], disjoint: int) -> FloatArray:
 
     Two degrees stand for the steps and channels of a window, which are not one error either.
     """
+    from scipy import special  # half a second that workers and hosts start without
+
     asked = special.stdtrit(disjoint + 2, np.asarray(levels, dtype=float))
     inflated: FloatArray = special.ndtr(np.clip(asked, -8.0, 8.0))  # beyond, a float is 0 or 1
     return inflated
@@ -274,5 +275,7 @@ def _shift(errors: FloatArray, level: float) -> float:
 
 
 def _normal(levels: FloatArray) -> FloatArray:
+    from scipy import special
+
     quantiles: FloatArray = special.ndtri(levels)
     return quantiles
