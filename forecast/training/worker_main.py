@@ -26,8 +26,7 @@ from forecast.jobs.series_files import forecasts_of, read_series, write_forecast
 from forecast.models import MODEL_REGISTRY
 from forecast.models.base.conformal import CALIBRATION_FILE
 from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.saved import WEIGHTS_FOLDER
-from forecast.models.base.training import Progress
+from forecast.models.base.saved import WEIGHTS_FOLDER, Progress
 from forecast.training.child import STOP
 from forecast.training.plan import SERIES, FitOrder, ForecastOrder, read_order
 from forecast.training.splitting import Evaluation, Split, hold_out_newer, split

@@ -11,9 +11,8 @@ from typing import Self
 import numpy as np
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
-from forecast.models.base.missing import completed, interpolate
 from forecast.models.base.past_errors import origins_of
-from forecast.models.base.scaling import Scaling
+from forecast.models.base.scaling import Scaler, completed, interpolate
 
 Predict = Callable[[Sequence[Series], ForecastTask], list[Forecast]]
 
@@ -58,7 +57,7 @@ class Covariates:
         moving = [index for index in range(len(names)) if np.ptp(columns[:length, index]) > 0]
         rows = columns.T[moving]
         return cls(
-            Scaling.of(rows[:, :length]).apply(rows).T,
+            Scaler.of(rows[:, :length]).apply(rows).T,
             tuple(names[index] for index in moving),
             tuple(name for index, name in enumerate(names) if index not in moving),
         )
@@ -173,11 +172,11 @@ class _Case:
         origins = origins_of(series.length, reach, _ORIGINS)
         held = (origin for origin in origins if known[origin - 1] >= _FEWEST)
         cuts = (series.length, *held) if covariates.names else (series.length,)
-        scaling = Scaling.of(series.target)
-        rows = scaling.apply(series.target)
+        scaler = Scaler.of(series.target)
+        rows = scaler.apply(series.target)
         season = season if series.length >= 2 * season else 1
         effects = tuple(
-            np.array([covariates.effect(row, until, season) for row in rows]) * scaling.scale
+            np.array([covariates.effect(row, until, season) for row in rows]) * scaler.scale
             for until in cuts
         )
         rest = (replace(alone, target=series.target - each[:, : series.length]) for each in effects)

@@ -8,7 +8,7 @@ import numpy as np
 from forecast.core.frequency import Frequency
 from forecast.core.types import FloatArray
 from forecast.models.base.covariate_effects import Covariates, notes_on
-from forecast.models.base.kept_fits import Document, key_of
+from forecast.models.base.local_model import Document, key_of
 from forecast.models.base.past_errors import UNKNOWN, offsets_of
 from forecast.models.statistical import arima
 from forecast.models.statistical.choice import Choice

@@ -7,7 +7,7 @@ import numpy as np
 from statsmodels.tsa.seasonal import STL
 
 from forecast.core.types import FloatArray
-from forecast.models.base.missing import completed
+from forecast.models.base.scaling import completed
 
 _ROUNDS = 2  # in which several seasons are taken out in turn
 
