@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
+from forecast.models.base.covariate_effects import with_covariates
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.sprout import few
 from forecast.models.sprout.context import BLOCK, CONTEXT, LEAD, LOOK_BACK, PATCH, Integers
@@ -62,9 +63,19 @@ class SproutModel(BaseTimeSeriesModel):
         return -(-horizon // PATCH) * PATCH
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        options = task.options
-        assert isinstance(options, SproutOptions)
-        rows = [row for series in batch for row in _rows(series, options)]
+        if not batch[0].future_covariates:
+            return self._alone(batch, task)
+        seasons = [_hint(series, task)[0] for series in batch]
+        answers = with_covariates(batch, task, self._alone, seasons)
+        for series, answer in zip(batch, answers, strict=True):
+            never = np.nanmin(series.target, axis=1) >= 0
+            answer.mean[never] = np.maximum(answer.mean[never], 0)
+            answer.quantiles[never] = np.maximum(answer.quantiles[never], 0)
+        return answers
+
+    def _alone(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        """Forecast series without covariates."""
+        rows = [row for series in batch for row in _rows(series, task)]
         # More threads only wait for each other: each matrix is that of one series.
         with _threads().limit(limits=1, user_api="blas"):
             quantiles = self._quantiles(rows, task.horizon)
@@ -151,16 +162,18 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _rows(series: Series, options: SproutOptions) -> Iterator[_Row]:
-    hint = _hint(series, options)
+def _rows(series: Series, task: ForecastTask) -> Iterator[_Row]:
+    hint = _hint(series, task)
     for values in series.target:
         observed = np.flatnonzero(~np.isnan(values))
         begin, end = int(observed[0]), int(observed[-1]) + 1
         yield _Row(values[begin:end], series.length - end, hint)
 
 
-def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
+def _hint(series: Series, task: ForecastTask) -> tuple[int, int]:
     """Name the seasons asked for, or those of the frequency: the day and the week, or one."""
+    options = task.options
+    assert isinstance(options, SproutOptions)
     if options.season_lengths is not None:
         first, *rest = sorted(options.season_lengths)
         return first, rest[0] if rest else 1

@@ -34,7 +34,11 @@ SPEC = ModelSpec(
     model="forecast.models.sprout.model:SproutModel",
     weights="package:sprout",
     capabilities=Capabilities(
-        missing_values=True, multivariate=True, max_context=768, max_horizon=1024
+        missing_values=True,
+        multivariate=True,
+        future_covariates=True,
+        max_context=768,
+        max_horizon=1024,
     ),
     license=License("Apache-2.0", True, "https://www.apache.org/licenses/LICENSE-2.0"),
     checkpoints=(Root(source="package:sprout", training_data="synthetic"),),
