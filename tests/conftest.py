@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes by their argument: packed files hold the time, and ids must match across workers."""
+    """Name bytes by their argument: a packed file holds the time, and workers must agree on ids."""
     return argname if isinstance(val, bytes) else None
 
 

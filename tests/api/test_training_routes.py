@@ -17,7 +17,7 @@ from forecast.api.options import ApiOptions
 from forecast.jobs.plans import BacktestPlan, TrainingPlan, read_plan, read_plan_series
 from forecast.models import MODEL_REGISTRY
 from forecast.training.requests.defaults import DefaultDataset
-from tests.api.serving import AUTH, OPTIONS, replying, running, spec_of, status_answer
+from tests.api.serving import OPTIONS, caller, replying, running, spec_of, status_answer
 from tests.api.training_parts import training_in
 from tests.training.requests.request_helpers import CSV, FORM, TABLE, form
 
@@ -35,7 +35,7 @@ def gateway(folder: Path, default: DefaultDataset | None = None, **options: obje
     hosts["lstm"].spec, hosts["toy"].spec = MODEL_REGISTRY["lstm"], spec_of("toy")
     training = replace(training_in(folder, **options), default_dataset=default)
     app = create_app(hosts, ApiOptions(**OPTIONS), training=training)
-    with running(app) as url, httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client:
+    with running(app) as url, caller(url) as client:
         yield client
 
 
@@ -289,5 +289,5 @@ def test_without_default_data_a_short_training_says_how_to_set_them(tmp_path):
 
 def test_each_route_needs_a_key(client):
     for path in (TRAINING, BACKTEST, "/train/lstm"):
-        bare = httpx2.post(f"{str(client.base_url).rstrip('/')}{path}", json=BODY)
+        bare = httpx2.post(f"{str(client.base_url).rstrip('/')}{path}", json=BODY, timeout=60)
         assert bare.status_code == 401
