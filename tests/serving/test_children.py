@@ -87,12 +87,12 @@ def test_a_model_without_weights_answers_at_once_and_gives_its_memory_back(tmp_p
 
 
 def test_a_killed_child_comes_back_with_its_weights(tmp_path):
-    pytest.importorskip("torch", reason="needs the networks extra")
-    MODEL_REGISTRY["lstm"].model_class().tiny().save_model(tmp_path / "trained")
-    weights = json.dumps({"source": f"local:{tmp_path / 'trained'}"}).encode()
+    MODEL_REGISTRY["sprout"].model_class().tiny().save_model(tmp_path / "made-up")
+    weights = json.dumps({"source": f"local:{tmp_path / 'made-up'}"}).encode()
 
     async def live() -> None:
-        async with running("lstm", options(tmp_path)) as host:
+        async with running("sprout", options(tmp_path)) as host:
+            assert (await call(host, "shutdown")).status == 200
             with pytest.raises(ModelNotReady):
                 await call(host, "inference", BODY)
             loaded = await call(host, "initialization", weights)

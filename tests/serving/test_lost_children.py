@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -19,7 +18,7 @@ from forecast.serving.children import ChildHost
 from forecast.serving.hosts import Answer, Call, Operation
 from tests.serving.test_children import BODY, eventually, is_running, options
 
-SPEC = replace(MODEL_REGISTRY["statistical"], max_replicas=2)
+SPEC = MODEL_REGISTRY["sprout"]
 LATE_S = 1.0  # enough for a call to reach its host, and never answered in time
 STANDIN = Path(__file__).with_name("standin_host.py")
 
