@@ -96,7 +96,7 @@ any_python() { # the one of .venv if it works, else the system's
 # Set-up
 
 fingerprint() { # changes when what is to be installed changes, or the folder moves
-  { cat pyproject.toml constraints.txt && echo "$ROOT"; } | cksum
+  { cat pyproject.toml lock.txt && echo "$ROOT"; } | cksum
 }
 
 is_set_up() { # KIND: light, run or test; each has all that the ones before it have
@@ -130,7 +130,7 @@ set_up() { # KIND
 
 set_up_environment() { # NAME: what requirements/NAME.txt adds to .venv
   local log="$FORECAST_HOME/setup-$1.log" stamp="$ROOT/.venv-$1/.forecast-setup" now
-  now=$(cat "requirements/$1.txt" constraints.txt | cksum)
+  now=$(cat "requirements/$1.txt" lock.txt | cksum)
   [ -x "$ROOT/.venv-$1/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
   echo "Installing into .venv-$1 (details: $log)"
   "$VENV/bin/python" scripts/environment "$1" >"$log" 2>&1 || explain_pip "$log"
@@ -380,7 +380,7 @@ run_docker() {
   if [ "${1:-}" = models ]; then
     docker compose build gateway
     docker compose run --rm --no-deps -T gateway forecast compose >compose.models.yml
-    files+=(-f compose.models.yml)
+    files+=(-f compose.models.yml --profile models)
   fi
   docker compose "${files[@]}" up --build --detach --wait
   FORECAST_ADDRESS=127.0.0.1

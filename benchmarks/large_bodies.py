@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from benchmarks.running_gateway import KEY, Gateway, running_gateway
-from forecast.data.envelope import envelope_of
+from forecast.data.bodies import envelope_of
 from forecast.data.policy import DataPolicy
 
 ROUNDS = 5

@@ -24,18 +24,24 @@ import pandas as pd
 
 from forecast.core.machine import set_library_variables
 from forecast.core.types import Series
-from forecast.jobs.plans import Snapshots, TrainingPlan, Validation, write_plan
+from forecast.jobs.plans import JobPlan, write_plan
 from forecast.jobs.records import JobOutcome
 from forecast.store.config import StoreConfig
 from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
-from forecast.training.fits import Fits
+from forecast.training.child import ModelProcess
 from forecast.training.forecasting import context_outside_a_job
-from forecast.training.price_grid import PriceGrid, relative_change
-from forecast.training.processes.options import ProcessOptions
-from forecast.training.snapshots import run_training
-from forecast.training.walkforward import ForecastFeatures, WalkForward, build_forecast_features
+from forecast.training.plan import Snapshots, TrainingPlan, Validation
+from forecast.training.train import run_training
+from forecast.training.trainer import Trainer
+from forecast.training.walk_forward import (
+    ForecastFeatures,
+    PriceGrid,
+    WalkForward,
+    build_forecast_features,
+    relative_change,
+)
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "sp500_20_daily.csv.gz"
 HORIZON = 4  # weeks
@@ -86,17 +92,17 @@ def read(path: Path, first: int, last: int) -> Prices:
     return Prices(weekly.to_numpy(), weekly.index.to_numpy(), tuple(weekly.columns))
 
 
-def train(model_id: str, prices: Prices, fits: Fits, folder: Path) -> JobOutcome:
+def train(model_id: str, prices: Prices, trainer: Trainer, folder: Path) -> JobOutcome:
     """Train the current model and every year's, as a job does."""
     plan = TrainingPlan(
-        model_id=model_id,
         config=CONFIGS[model_id],
         validation=Validation(share=0.1),
         snapshots=Snapshots(bootstrap_years=BOOTSTRAP_YEARS),
         promote="always",
     )
-    write_plan(folder, plan, prices.series())
-    outcome = run_training(plan, context_outside_a_job(folder, lambda: False), fits)
+    job = JobPlan(kind=plan.kind, model_id=model_id, work=plan.model_dump(mode="json"))
+    write_plan(folder, job, prices.series())
+    outcome = run_training(job, context_outside_a_job(folder, lambda: False), trainer)
     if outcome.state != "succeeded":
         raise SystemExit(f"{model_id} was not trained: {outcome.error}")
     return outcome
@@ -151,11 +157,11 @@ def _signed(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:+.3f}"
 
 
-def process(threads: int) -> ProcessOptions:
+def process(threads: int) -> ModelProcess:
     """Run models with this interpreter."""
     environment = dict(os.environ)
     set_library_variables(environment, threads)
-    return ProcessOptions(Path(sys.executable), environment)
+    return ModelProcess(Path(sys.executable), environment)
 
 
 def run(model_id: str, prices: Prices, how: WalkForward, home: Path) -> ForecastFeatures:
@@ -164,12 +170,12 @@ def run(model_id: str, prices: Prices, how: WalkForward, home: Path) -> Forecast
     sources = SourceResolver(
         local_roots=[], cache=home / "cache", hub=hub, mlflow_tracking_uri=None, store=how.store
     )
-    fits = Fits(how.store, sources, how.process)
-    outcome = train(model_id, prices, fits, home / f"job-{model_id}")
+    trainer = Trainer(how.store, sources, how.process)
+    outcome = train(model_id, prices, trainer, home / f"job-{model_id}")
     for window in outcome.windows:
         print(f"  {model_id} {window.window}: {window.seconds:.1f} s, {window.version}", flush=True)
     again = time.monotonic()
-    message = train(model_id, prices, fits, home / f"again-{model_id}").message
+    message = train(model_id, prices, trainer, home / f"again-{model_id}").message
     print(f"  {model_id} once more: {time.monotonic() - again:.1f} s, {message}", flush=True)
     began = time.monotonic()
     features = build_forecast_features(prices.closes, prices.dates, prices.names, model_id, how)

@@ -5,8 +5,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from forecast.core.errors import UnsupportedFormat
-from forecast.data.requests import is_json
-from forecast.data.validation import WireModel, read_json, validated
+from forecast.core.validation import WireModel, read_json, validated
+from forecast.data.bodies import is_json
 
 LONGEST_REASON = 500
 

@@ -28,7 +28,7 @@ from forecast.serving.hosts import Host
 
 if TYPE_CHECKING:
     from forecast.api.alias_routes import Versions
-    from forecast.api.training_routes import Training
+    from forecast.api.training_routes import TrainingJobs
 
 PREFIX = "/forecast/v1"
 _COMPRESSION_LEVEL = 4  # half the time of the highest, for a twentieth more bytes
@@ -63,7 +63,7 @@ def create_app(
     hosts: Mapping[str, Host],
     options: ApiOptions,
     lifespan: Lifespan | None = None,
-    training: "Training | None" = None,
+    training: "TrainingJobs | None" = None,
     versions: "Versions | None" = None,
     checks: Mapping[str, ReadyCheck] | None = None,
 ) -> FastAPI:

@@ -11,7 +11,7 @@ from starlette.types import Receive
 
 from forecast.api.options import ApiOptions
 from forecast.api.problems import request_id_of
-from forecast.data.envelope import is_quick, timeout_of
+from forecast.data.bodies import is_quick, timeout_of
 from forecast.serving.hosts import ROUTED, SECONDS_LEFT, Answer, Call, Operation
 
 Result = TypeVar("Result")

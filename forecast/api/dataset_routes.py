@@ -5,22 +5,37 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from forecast.api import examples
 from forecast.api.openapi import problems, takes
 from forecast.api.responses import json_response
 from forecast.api.schemas import Document
+from forecast.core.validation import WireModel, validated
 from forecast.data.files import FileFormat
 from forecast.data.policy import DataPolicy
-from forecast.data.tables import TableSchema
-from forecast.data.validation import validated
-from forecast.training.requests.data import read_learning_upload
-from forecast.training.requests.datasets import NAME_PATTERN, Dataset, Datasets, SentFile
-from forecast.training.requests.fields import DatasetForm, DatasetTable
-from forecast.training.requests.training import Body
+from forecast.data.tables import Table, TableSchema
+from forecast.training.data import DATASET_NAME, SentFile, read_job_upload
+from forecast.training.datasets import Dataset, Datasets
+from forecast.training.requests import Body
 
-Name = Annotated[str, Path(pattern=NAME_PATTERN, description="Up to 63 of a-z, 0-9, - and _.")]
+Name = Annotated[str, Path(pattern=DATASET_NAME, description="Up to 63 of a-z, 0-9, - and _.")]
+
+
+class DatasetTable(WireModel):
+    """A table that is stored under a name."""
+
+    data: Table = Field(description="Columns, or rows, as in a forecast.")
+    schema_: TableSchema = Field(alias="schema", description="Which column is what.")
+
+
+class DatasetForm(WireModel):
+    """The parts of an upload that is stored; `schema` is JSON."""
+
+    file: Annotated[str, WithJsonSchema({"type": "string", "format": "binary"})] = Field(
+        description="CSV, JSON, XLSX, Parquet or Arrow; told by the ending of its name."
+    )
+    schema_: TableSchema = Field(alias="schema", description="Which column is what.")
 
 
 class DatasetDocument(Document):
@@ -103,7 +118,7 @@ def _read(body: Body, policy: DataPolicy) -> tuple[SentFile, TableSchema]:
     """Read what is to be kept: a table as JSON, or a file with its schema."""
     if body.is_form:
         known = ("file", "schema")
-        upload = read_learning_upload(body.content, body.content_type, policy, known)
+        upload = read_job_upload(body.content, body.content_type, policy, known)
         return upload.file, upload.schema
     table = validated(DatasetTable, body.document())
     return SentFile(orjson.dumps(table.data), FileFormat.JSON), table.schema_

@@ -20,8 +20,7 @@ from forecast.core.errors import (
     UnknownModel,
     UnsupportedFormat,
 )
-from forecast.data.envelope import Envelope, envelope_of
-from forecast.data.requests import is_json
+from forecast.data.bodies import Envelope, envelope_of, is_json
 from forecast.serving.hosts import Answer, Call, Host
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from forecast.api.alias_routes import Versions, alias_router
 from forecast.api.dataset_routes import dataset_router
 from forecast.api.events import EventStreams
 from forecast.api.job_routes import job_router
-from forecast.api.training_routes import Training, short_training_router, training_router
+from forecast.api.training_routes import TrainingJobs, short_training_router, training_router
 from forecast.api.version_routes import version_router
 from forecast.serving.hosts import Host
 
@@ -26,7 +26,7 @@ def add_training(
     app: FastAPI,
     routers: Mapping[str, APIRouter],
     hosts: Mapping[str, Host],
-    training: Training,
+    training: TrainingJobs,
     streams: EventStreams,
     prefix: str,
 ) -> None:
@@ -35,5 +35,7 @@ def add_training(
         routers[model_id].include_router(training_router(host.spec, training, prefix))
     specs = {model_id: host.spec for model_id, host in hosts.items()}
     app.include_router(short_training_router(specs, training, prefix))
-    app.include_router(dataset_router(training.datasets, training.policy), prefix=prefix)
+    app.include_router(
+        dataset_router(training.reader.datasets, training.reader.policy), prefix=prefix
+    )
     app.include_router(job_router(training.jobs, streams), prefix=prefix)

@@ -17,7 +17,7 @@ from forecast.core.errors import NotFound
 from forecast.jobs.folders import RESULT
 from forecast.jobs.jobs import Jobs
 from forecast.jobs.records import Job, JobFilter, JobKind, JobState
-from forecast.training.backtests.results import TABLE
+from forecast.training.results import TABLE
 
 PARQUET = "application/vnd.apache.parquet"
 LONGEST_LOG = 1 << 20

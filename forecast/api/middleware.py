@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forecast.api.problems import CLIENT_GONE, Problem, problem_of, problem_of_bug
 from forecast.core.errors import Draining, ForecastError, TooLarge, UnsupportedFormat
-from forecast.data.compression import Gunzip
+from forecast.data.bodies import Gunzip
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("forecast.access")

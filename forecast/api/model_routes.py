@@ -17,7 +17,7 @@ from forecast.api.schemas import (
     StatusDocument,
 )
 from forecast.api.states import state_of, status_of
-from forecast.data.uploads import UploadForm
+from forecast.data.tables import UploadForm
 from forecast.serving.hosts import Host, Operation
 from forecast.serving.initialization import InitializationRequest
 

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from forecast.api.problems import PROBLEM_MEDIA_TYPE
 from forecast.api.schemas import ProblemDocument
+from forecast.data.answers import ARROW_FILE, ARROW_STREAM, CSV
 from forecast.data.inline import ForecastRequest, ForecastResponse
 from forecast.data.named_file import NamedFileRequest, NamedFileResponse
-from forecast.data.rows import ARROW_FILE, ARROW_STREAM, CSV
 from forecast.data.tables import TableRequest
 
 Schema = dict[str, Any]

@@ -15,25 +15,19 @@ from pydantic.json_schema import models_json_schema
 
 from forecast.api import examples
 from forecast.api.alias_requests import AliasRequest
+from forecast.api.dataset_routes import DatasetForm, DatasetTable
 from forecast.api.openapi import FORECAST_ANSWERS, FORECAST_SHAPES, REF, ROUTED, Schema, ref
 from forecast.api.options import MOST_FALLBACKS
 from forecast.api.schemas import JobEventDocument, ProblemDocument
 from forecast.api.security import PUBLIC_PATHS
+from forecast.api.training_routes import BacktestForm, TrainingForm
 from forecast.data.inline import Parameters
 from forecast.data.named_file import NamedFileParameters
-from forecast.data.uploads import UploadForm
+from forecast.data.tables import UploadForm
 from forecast.models.spec import ModelSpec
 from forecast.serving.initialization import InitializationRequest
-from forecast.training.requests.fields import (
-    BACKTEST_SHAPES,
-    TRAINING_SHAPES,
-    BacktestFields,
-    BacktestForm,
-    DatasetForm,
-    DatasetTable,
-    TrainingFields,
-    TrainingForm,
-)
+from forecast.training.plan import BacktestPlan, TrainingPlan
+from forecast.training.requests import BacktestRequest, TrainingRequest
 
 Sharing = dict[tuple[str, str], list[str]]
 """The path and method of a route → the models that have the same."""
@@ -51,10 +45,10 @@ TAGS = {
 
 _OPTIONS, _CONFIG = "AnyModelOptions", "AnyModelConfig"
 _CONFIGURED: tuple[type[BaseModel], ...] = (
-    TrainingFields,
-    BacktestFields,
-    *TRAINING_SHAPES,
-    *BACKTEST_SHAPES,
+    TrainingPlan,
+    BacktestPlan,
+    TrainingRequest,
+    BacktestRequest,
 )
 _BY_MODEL: tuple[tuple[type[BaseModel], str, str], ...] = (
     (Parameters, "model_options", _OPTIONS),

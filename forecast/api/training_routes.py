@@ -9,29 +9,27 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import Field
 
 from forecast.api import examples
+from forecast.api.dataset_routes import DatasetForm
 from forecast.api.openapi import problems, takes
 from forecast.api.responses import json_response
 from forecast.api.schemas import JobDocument
 from forecast.core.errors import NotTrainable, UnknownModel
-from forecast.data.policy import DataPolicy
 from forecast.jobs.jobs import Jobs
-from forecast.jobs.plans import BacktestPlan, TrainingPlan
 from forecast.jobs.records import Job
 from forecast.models.spec import ModelSpec
-from forecast.training.requests.backtests import BacktestReader
-from forecast.training.requests.data import DataReader, LearningUpload
-from forecast.training.requests.datasets import Datasets, StagedDataset
-from forecast.training.requests.defaults import DefaultDataset
-from forecast.training.requests.fields import (
-    BACKTEST_SHAPES,
-    TRAINING_SHAPES,
-    BacktestForm,
-    TrainingFields,
-    TrainingForm,
+from forecast.training.data import JobUpload
+from forecast.training.datasets import Datasets, StagedDataset
+from forecast.training.plan import BacktestPlan, TrainingPlan
+from forecast.training.requests import (
+    BacktestRequest,
+    Body,
+    JobReader,
+    JobRequest,
+    TrainingRequest,
 )
-from forecast.training.requests.training import Body, ReadRequest, TrainingReader
 
 _PROBLEMS = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 501, 502, 503, 507)
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,70})')
@@ -46,46 +44,48 @@ IdempotencyKey = Annotated[
     ),
 ]
 SkipSnapshot = Annotated[bool, Query(description="Train the current model alone.")]
-Read = Callable[[Body], ReadRequest[TrainingPlan] | ReadRequest[BacktestPlan]]
+Read = Callable[[Body], JobRequest[TrainingPlan] | JobRequest[BacktestPlan]]
+
+
+class TrainingForm(DatasetForm):
+    """The parts of an upload to learn from; `schema` and `parameters` are JSON."""
+
+    parameters: TrainingPlan = Field(
+        TrainingPlan(), description="What the training does, without its data."
+    )
+    dataset: str | None = Field(
+        None, max_length=63, description="Store the upload as a dataset of this name."
+    )
+
+
+class BacktestForm(DatasetForm):
+    """The parts of an upload to backtest on; `schema` and `parameters` are JSON."""
+
+    parameters: BacktestPlan = Field(description="What the backtest does, without its data.")
+    dataset: str | None = Field(
+        None, max_length=63, description="Store the upload as a dataset of this name."
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
-    """The jobs of a gateway, what their data may be, and what is kept of it.
-
-    Attributes:
-        default_dataset: what `/train/<model_id>` learns from; None where none is set.
-        accepted_licenses: models whose non-commercial license the operator accepted; `all` for
-            any.
-    """
+class TrainingJobs:
+    """The jobs of a gateway, and what reads the requests that start them."""
 
     jobs: Jobs
-    policy: DataPolicy
-    datasets: Datasets
-    default_dataset: DefaultDataset | None = None
-    accepted_licenses: tuple[str, ...] = ()
-
-    @property
-    def reader(self) -> TrainingReader:
-        data = DataReader(self.policy, self.datasets)
-        return TrainingReader(data, self.accepted_licenses, self.default_dataset)
-
-    @property
-    def backtest_reader(self) -> BacktestReader:
-        return BacktestReader(DataReader(self.policy, self.datasets), self.accepted_licenses)
+    reader: JobReader
 
 
-def training_router(spec: ModelSpec, training: Training, prefix: str) -> APIRouter:
+def training_router(spec: ModelSpec, training: TrainingJobs, prefix: str) -> APIRouter:
     """Build `training` and `backtest` of a model, for its router at `<prefix>/<model_id>`."""
     router = APIRouter(tags=["training"])
-    reader, backtests = training.reader, training.backtest_reader
+    reader = training.reader
 
     @router.post(
         "/training",
         status_code=202,
         response_model=JobDocument,
         responses=problems(*_PROBLEMS),
-        openapi_extra=takes(*TRAINING_SHAPES, form=TrainingForm, shown=examples.TRAININGS),
+        openapi_extra=takes(TrainingRequest, form=TrainingForm, shown=examples.TRAININGS),
     )
     async def train_model(
         request: Request,
@@ -93,7 +93,7 @@ def training_router(spec: ModelSpec, training: Training, prefix: str) -> APIRout
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Train, or fine-tune, in the background. `GET jobs/<id>` tells how it goes."""
-        read = partial(reader.read, spec=spec, skip_snapshots=skip_snapshot)
+        read = partial(reader.read_training, spec=spec, skip_snapshots=skip_snapshot)
         return await _started(request, training, read, idempotency_key, prefix)
 
     @router.post(
@@ -101,18 +101,18 @@ def training_router(spec: ModelSpec, training: Training, prefix: str) -> APIRout
         status_code=202,
         response_model=JobDocument,
         responses=problems(*_PROBLEMS),
-        openapi_extra=takes(*BACKTEST_SHAPES, form=BacktestForm, shown=examples.BACKTESTS),
+        openapi_extra=takes(BacktestRequest, form=BacktestForm, shown=examples.BACKTESTS),
     )
     async def backtest_model(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
         """Forecast from origins in the past, each with what was known then, in the background."""
-        read = partial(backtests.read, spec=spec)
+        read = partial(reader.read_backtest, spec=spec)
         return await _started(request, training, read, idempotency_key, prefix)
 
     return router
 
 
 def short_training_router(
-    specs: Mapping[str, ModelSpec], training: Training, prefix: str
+    specs: Mapping[str, ModelSpec], training: TrainingJobs, prefix: str
 ) -> APIRouter:
     """Build `/train/<model_id>` of each model that can be trained.
 
@@ -128,7 +128,7 @@ def short_training_router(
         status_code=202,
         response_model=JobDocument,
         responses=problems(*_PROBLEMS),
-        openapi_extra=takes(TrainingFields, shown=examples.SHORT_TRAININGS, required=False),
+        openapi_extra=takes(TrainingPlan, shown=examples.SHORT_TRAININGS, required=False),
     )
     async def train_on_default_data(
         request: Request,
@@ -141,7 +141,7 @@ def short_training_router(
         What the store holds already is not trained again.
         """
         spec = _trainable(specs, model_id)
-        read = partial(reader.read_short, spec=spec, skip_snapshots=skip_snapshot)
+        read = partial(reader.read_default_training, spec=spec, skip_snapshots=skip_snapshot)
         return await _started(request, training, read, idempotency_key, prefix)
 
     return router
@@ -167,23 +167,24 @@ def _trainable(specs: Mapping[str, ModelSpec], model_id: str) -> ModelSpec:
 
 
 async def _started(
-    request: Request, training: Training, read: Read, key: str | None, prefix: str
+    request: Request, training: TrainingJobs, read: Read, key: str | None, prefix: str
 ) -> Response:
-    """Read a request in a thread and queue its job; its file is kept if the job is accepted."""
+    """Read a request in a thread and queue its job; its file is stored if the job is accepted."""
     content_type = request.headers.get("content-type", "application/json")
     body = Body(await request.body(), content_type)
     sha256 = _digest(request, body)
     if earlier := await training.jobs.earlier(key, sha256):  # its data may be gone by now
         return _accepted(earlier, prefix)
     asked = await asyncio.to_thread(read, body)
-    staged = await asyncio.to_thread(_staged, training.datasets, asked.kept)
+    datasets = training.reader.datasets
+    staged = await asyncio.to_thread(_staged, datasets, asked.upload)
     try:
         job = await training.jobs.submit(
-            asked.plan,
+            asked.job,
             asked.series,
             idempotency_key=key,
             body_sha256=sha256,
-            effect=training.datasets.placed(staged) if staged else None,
+            effect=datasets.placed(staged) if staged else None,
         )
     finally:
         if staged is not None:
@@ -191,8 +192,8 @@ async def _started(
     return _accepted(job, prefix)
 
 
-def _staged(datasets: Datasets, upload: LearningUpload | None) -> StagedDataset | None:
-    """Write the file of an upload aside, if its caller asked to keep it under a name."""
+def _staged(datasets: Datasets, upload: JobUpload | None) -> StagedDataset | None:
+    """Write the file of an upload to a draft, if its caller asked to store it under a name."""
     if upload is None or upload.dataset is None:
         return None
     return datasets.stage(upload.dataset, upload.file, upload.schema)

@@ -9,43 +9,13 @@ from typing import Any
 from forecast.models import MODEL_REGISTRY, get_available_models
 from forecast.models.spec import ModelSpec
 
-# As every service of docker-compose.yml, which this goes beside.
-SERVICE = {
-    "init": True,
-    "restart": "unless-stopped",
-    "stop_grace_period": "60s",
-    "read_only": True,
-    "tmpfs": ["/tmp"],
-    "cap_drop": ["ALL"],
-    "security_opt": ["no-new-privileges:true"],
-    "volumes": ["forecast-home:/var/lib/forecast"],
-}
-KEY = "${FORECAST_API_KEY:-}"
-PASSED_ON = (
-    "FORECAST_ACCEPT_LICENSES",
-    "FORECAST_DATABASE_URL",
-    "FORECAST_DEFAULT_DATASET",
-    "FORECAST_DEFAULT_DATASET_SCHEMA",
-    "FORECAST_WORKERS",
-    "STORAGE_BACKEND",
-    "FORECAST_MODEL_REPOS",
-    "HF_TOKEN",
-    "HF_ENDPOINT",
-    "HF_HUB_OFFLINE",
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-    "NIXTLA_API_KEY",
-)
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the file; Compose reads JSON as the YAML that it is."""
     parser = argparse.ArgumentParser(
         prog="forecast compose",
         description="Print a Compose file with one container per model, for use beside"
-        " docker-compose.yml: docker compose -f docker-compose.yml -f compose.models.yml up",
+        " docker-compose.yml, whose first lines show the commands.",
     )
     parser.parse_args(arguments)
     specs = [MODEL_REGISTRY[model_id] for model_id in get_available_models()]
@@ -60,15 +30,16 @@ def compose_file(specs: Sequence[ModelSpec]) -> dict[str, Any]:
 
 
 def service_of(spec: ModelSpec) -> dict[str, Any]:
-    """Describe the container of one model."""
+    """Extend the service `model` of docker-compose.yml to the container of one model."""
     arguments = {
         "MODEL_NAME": spec.model_id,
         "MODEL_PORT": spec.default_port,
         "TORCH_INDEX": "${TORCH_INDEX:-}",
     }
     return {
-        **SERVICE,
+        "extends": {"file": "docker-compose.yml", "service": "model"},
+        "profiles": ["models"],
         "image": f"forecast-{spec.model_id}",
         "build": {"context": ".", "dockerfile": "Dockerfile.forecast", "args": arguments},
-        "environment": {"FORECAST_API_KEY": KEY, **dict.fromkeys(PASSED_ON)},
+        "environment": {"FORECAST_PORT": str(spec.default_port)},
     }

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, also when the process is killed."""
+"""Atomic writes and file locks that survive a killed process."""
 
 import fcntl
 import os
@@ -10,10 +10,10 @@ from tempfile import mkstemp
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace a file: readers see the old text or the new, never a part.
+    """Replace a file atomically: readers see either the old text or the new.
 
     Args:
-        mode: permissions of the new file from its first byte on.
+        mode: permissions of the new file, set before anything is written to it.
     """
     with replacing(path, mode=mode) as draft:
         draft.write_text(text, encoding="utf-8")
@@ -21,7 +21,7 @@ def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 @contextmanager
 def replacing(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
-    """Give a draft to write to, which takes the place of the file if the block succeeds."""
+    """Yield a temporary file that replaces `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = mkstemp(prefix=f".{path.name}-", dir=path.parent)
     draft = Path(name)
@@ -38,19 +38,19 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
 
 
 def publish(draft: Path, target: Path) -> None:
-    """Give a finished folder its name, after all that is in it has reached the disk.
+    """Rename a finished folder to its final name, after flushing its contents to disk.
 
     Raises:
-        FileExistsError: the name is taken; a published folder is never edited.
+        FileExistsError: the name is taken; a published folder is never modified.
     """
     sync_all(draft)
     if target.exists():
-        raise FileExistsError(f"{target.name} is already there")
+        raise FileExistsError(f"{target.name} already exists")
     move(draft, target)
 
 
 def sync_all(folder: Path) -> None:
-    """Wait until all that is in a folder has reached the disk."""
+    """Flush every file and folder below `folder` to disk."""
     for parent, _, files in os.walk(folder):
         for file in files:
             sync(Path(parent, file))
@@ -58,7 +58,7 @@ def sync_all(folder: Path) -> None:
 
 
 def move(old: Path, new: Path) -> None:
-    """Rename within a file system, and wait until the disk knows."""
+    """Rename within one file system, and flush both parent folders to disk."""
     old.rename(new)
     sync(new.parent)
     if old.parent != new.parent:
@@ -66,56 +66,56 @@ def move(old: Path, new: Path) -> None:
 
 
 def discard(draft: Path) -> None:
-    """Remove a folder that was never published; one that is gone already is fine."""
+    """Delete an unpublished folder, if it exists."""
     shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that threads and processes of one machine share; freed when a holder dies."""
-    handle = taken(path)
+    """Hold an exclusive file lock, which the kernel releases if the process dies."""
+    handle = acquire_lock(path)
     try:
         yield
     finally:
         os.close(handle)
 
 
-def taken(path: Path, *, shared: bool = False) -> int:
-    """Wait for a lock and hold it until the handle that is given back is closed.
+def acquire_lock(path: Path, *, shared: bool = False) -> int:
+    """Wait for a file lock and return its handle; closing the handle releases the lock.
 
     Args:
-        shared: with others who share it; nobody holds it alone meanwhile.
+        shared: allow other shared holders, but no exclusive one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        handle = _opened(path)
+        handle = _open_lock_file(path)
         fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        if _is_still(path, handle):
+        if _still_linked(path, handle):
             return handle
         os.close(handle)
 
 
-def taken_at_once(path: Path) -> int | None:
-    """Take a lock alone, as `taken`; None where somebody holds it."""
+def try_acquire_lock(path: Path) -> int | None:
+    """Return the handle of an exclusive lock, or None if the lock is held."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = _opened(path)
+    handle = _open_lock_file(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         return None
-    if _is_still(path, handle):
+    if _still_linked(path, handle):
         return handle
     os.close(handle)
     return None
 
 
-def _opened(path: Path) -> int:
+def _open_lock_file(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def _is_still(path: Path, handle: int) -> bool:
-    """Whether nobody removed the file of a lock while we waited for it."""
+def _still_linked(path: Path, handle: int) -> bool:
+    """Whether `path` still names the locked file: a holder may delete it on release."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
@@ -123,7 +123,7 @@ def _is_still(path: Path, handle: int) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the list of names in a folder, has reached the disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

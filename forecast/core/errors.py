@@ -28,6 +28,7 @@ ForecastError
 │   └── RemoteUnauthorized    it refuses the key of this deployment
 ├── MissingLibrary        501  a pip extra is not installed
 ├── StoreError            507  the store cannot be written: no space, no right
+├── MemoryLimitPassed     507  the process of a job took more memory than it may
 ├── Draining              503
 ├── HostUnavailable       503
 ├── DatabaseUnavailable   503  the database of the jobs does not answer
@@ -189,6 +190,10 @@ class RemoteUnauthorized(RemoteUnavailable):
     code, title = "remote_unauthorized", "Remote service refuses the key"
 
 
+class MemoryLimitPassed(ForecastError):
+    code, status, title = "memory_limit", 507, "Memory limit passed"
+
+
 class Draining(ForecastError):
     code, status, title = "draining", 503, "Shutting down"
 
@@ -203,3 +208,12 @@ class DatabaseUnavailable(ForecastError):
 
 class DeadlinePassed(ForecastError):
     code, status, title = "deadline_passed", 504, "Deadline passed"
+
+
+def error_of(code: str, detail: str) -> ForecastError:
+    """Rebuild an error from the code and detail that crossed a process boundary."""
+    kinds = [ForecastError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    kind = next((kind for kind in kinds if kind.code == code), ForecastError)
+    return kind(detail)

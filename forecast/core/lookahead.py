@@ -1,6 +1,6 @@
-"""Whether weights may forecast from a moment: what they descend from, and until when that saw."""
+"""Look-ahead: whether weights may forecast from a moment, and covariates that leak the target."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +8,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from forecast.core.times import Moment, shown, to_datetime64
+from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
+
+_LEAKING = 0.999  # absolute correlation, step by step
+_MIN_STEPS = 8  # that both have; two or three points lie on a line by chance
+_SHOWN = 3  # series in a warning
 
 
 class Root(BaseModel):
@@ -116,4 +121,49 @@ def _doubt_of_root(root: Root, as_of: np.datetime64) -> str | None:
     return (
         f"which was published on {moment.astype('datetime64[D]')} and may have seen what came"
         f" after {shown(as_of)}"
+    )
+
+
+def leaking(series: Sequence[Series]) -> tuple[str, ...]:
+    """Warn of each known future covariate that follows the target: target leakage.
+
+    Its future values are unlikely to be known before those of the target.
+    """
+    found: dict[str, list[str]] = {}
+    for one in series:
+        for name in one.future_covariates:
+            if _follows_target(one.past_covariates[name], one.target):
+                found.setdefault(name, []).append(one.item_id)
+    return tuple(_leakage_warning(name, item_ids) for name, item_ids in found.items())
+
+
+def _follows_target(covariate: CovariateArray, target: FloatArray) -> bool:
+    """Whether a covariate [T] follows a channel of the target [C, T] step by step."""
+    if is_categorical(covariate):
+        return False
+    return any(_follows(covariate, channel) for channel in target)
+
+
+def _follows(covariate: FloatArray, channel: FloatArray) -> bool:
+    known = np.isfinite(covariate) & np.isfinite(channel)
+    if np.count_nonzero(known) < _MIN_STEPS:
+        return False
+    pair = np.stack([covariate[known], channel[known]])
+    around = pair - pair.mean(axis=1, keepdims=True)
+    largest = np.abs(around).max(axis=1, keepdims=True)
+    if not largest.all():
+        return False
+    around /= largest  # so that no square is lost
+    product = around[0] @ around[1]
+    size = np.sqrt((around[0] @ around[0]) * (around[1] @ around[1]))
+    return bool(abs(product) > _LEAKING * size)
+
+
+def _leakage_warning(name: str, item_ids: Sequence[str]) -> str:
+    more = f" and {len(item_ids) - _SHOWN} more" if len(item_ids) > _SHOWN else ""
+    named = ", ".join(map(repr, item_ids[:_SHOWN])) + more
+    return (
+        f"known future covariate {name!r} follows the target of {named} almost exactly"
+        f" (correlation above {_LEAKING}); if its values are not known before those"
+        " of the target, send it as a past covariate"
     )

@@ -1,1 +1,1 @@
-"""Anything a caller sends, made into series."""
+"""What callers send, made into series, in stages: read, roles, series, and shapes at the edge."""

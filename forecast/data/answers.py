@@ -5,22 +5,29 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
+from pyarrow import csv
 
+from forecast.core.clock import UTC, clock_texts, utc_of
+from forecast.core.frequency import Frequency, Timestamps
 from forecast.core.types import Forecast, Series
-from forecast.data.named_answer import named_document
-from forecast.data.requests import InferenceRequest, Shape
-from forecast.data.rows import ARROW_FILE, ARROW_STREAM, CSV, encode_rows
-from forecast.data.timestamps import future_texts
+from forecast.data.named_file import named_document
+from forecast.data.requests import InferenceRequest
 
 JSON = "application/json"
+CSV = "text/csv"
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
+ARROW_FILE = "application/vnd.apache.arrow.file"
 _TABULAR = {CSV: CSV, ARROW_STREAM: ARROW_STREAM, ARROW_FILE: ARROW_FILE}
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
-_MOST_WARNINGS = 100
+_MAX_WARNINGS = 100
+_CACHED_STEPS = 512  # of a series, whose times are cached as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,12 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long an answer took.
+    """How long a forecast took.
 
     Attributes:
-        queue_ms: waited for the model.
-        predict_ms: the model's work.
-        batch_size: series that shared its call.
+        queue_ms: wait for the model.
+        predict_ms: the model's call.
+        batch_size: series in that call.
     """
 
     queue_ms: float
@@ -70,12 +77,11 @@ def encode(
             shape is always JSON.
     """
     media_type = negotiated(accept)
-    if request.shape is Shape.NAMED_FILE:
-        warnings = _warnings(request, forecasts)
-        return _json(named_document(request, forecasts, model, timing, warnings)), JSON
-    if media_type != JSON:
-        return encode_rows(request, forecasts, media_type), media_type
-    return _json(_native_document(request, forecasts, model, timing)), JSON
+    if media_type != JSON and request.named_file is None:
+        return _rows(request, forecasts, media_type), media_type
+    make = _native_document if request.named_file is None else _named_document
+    document = make(request, forecasts, model, timing)
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), JSON
 
 
 def negotiated(accept: str) -> str:
@@ -110,10 +116,6 @@ def new_id() -> str:
     return "fc_" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
-def _json(document: dict[str, Any]) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
 def _native_document(
     request: InferenceRequest, forecasts: Sequence[Forecast], model: ModelFacts, timing: Timing
 ) -> dict[str, Any]:
@@ -138,6 +140,28 @@ def _native_document(
             "batch_size": timing.batch_size,
         },
         "warnings": _warnings(request, forecasts),
+    }
+
+
+def _named_document(
+    request: InferenceRequest, forecasts: Sequence[Forecast], model: ModelFacts, timing: Timing
+) -> dict[str, Any]:
+    assert request.named_file is not None
+    warnings = _warnings(request, forecasts)
+    return {
+        **named_document(request.named_file, request.series, forecasts, warnings),
+        "execution_metadata": {
+            "model_id": model.id,
+            "model_version": model.version,
+            "source": model.source,
+            "cutoff": model.cutoff,
+            "sha256": model.sha256,
+            "device": model.device,
+            "queue_time_seconds": round(timing.queue_ms / 1000, 6),
+            "execution_time_seconds": round(timing.predict_ms / 1000, 6),
+            "total_time_seconds": round((timing.queue_ms + timing.predict_ms) / 1000, 6),
+            "batch_size": timing.batch_size,
+        },
     }
 
 
@@ -171,6 +195,91 @@ def _warnings(request: InferenceRequest, forecasts: Sequence[Forecast]) -> list[
         if counts[text] < len(forecasts)
     ]
     listed = list(dict.fromkeys([*request.warnings, *shared, *single]))
-    if len(listed) <= _MOST_WARNINGS:
+    if len(listed) <= _MAX_WARNINGS:
         return listed
-    return [*listed[:_MOST_WARNINGS], f"and {len(listed) - _MOST_WARNINGS} more warnings"]
+    return [*listed[:_MAX_WARNINGS], f"and {len(listed) - _MAX_WARNINGS} more warnings"]
+
+
+def _rows(request: InferenceRequest, forecasts: Sequence[Forecast], media_type: str) -> bytes:
+    """Encode forecasts as CSV, an Arrow stream or an Arrow file."""
+    sink = pa.BufferOutputStream()
+    if media_type == CSV:
+        csv.write_csv(_table(request, forecasts, as_text=True), sink)
+    else:
+        table = _table(request, forecasts, as_text=False)
+        new = pa.ipc.new_file if media_type == ARROW_FILE else pa.ipc.new_stream
+        with new(sink, table.schema) as writer:
+            writer.write_table(table)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def _table(request: InferenceRequest, forecasts: Sequence[Forecast], *, as_text: bool) -> pa.Table:
+    """Rows ordered by series, channel and step."""
+    all_series, horizon = request.series, request.task.horizon
+    levels = forecasts[0].quantile_levels
+    steps = [horizon * max(len(series.channels), 1) for series in all_series]
+    columns: dict[str, pa.Array] = {
+        "item_id": pa.array(np.repeat([series.item_id for series in all_series], steps)),
+        "timestamp": _times(all_series, horizon, as_text=as_text),
+    }
+    if any(series.channels for series in all_series):
+        channels = [name for series in all_series for name in series.channels or ("",)]
+        columns["channel"] = pa.array(np.repeat(channels, horizon))
+    columns["mean"] = pa.array(np.concatenate([forecast.mean.ravel() for forecast in forecasts]))
+    for index, level in enumerate(levels):
+        values = [forecast.quantiles[:, index].ravel() for forecast in forecasts]
+        columns[repr(level)] = pa.array(np.concatenate(values))
+    return pa.table(columns)
+
+
+def _times(all_series: Sequence[Series], horizon: int, *, as_text: bool) -> pa.Array:
+    """Repeat the timestamps of each series for its channels; null where time is not known.
+
+    Arrow has one time zone a column: UTC where the clocks of the series differ, and times are
+    text where only some have one.
+    """
+    clocks = {series.clock for series in all_series if series.start is not None}
+    as_text = as_text or (None in clocks and len(clocks) > 1)
+    parts = [_times_of(series, horizon, as_text=as_text) for series in all_series]
+    kind = pa.string() if as_text else pa.timestamp("s")
+    column = pa.concat_arrays([pa.array(part, type=kind) for part in parts])
+    if as_text or clocks <= {None}:
+        return column
+    return column.cast(pa.timestamp("s", tz=clocks.pop() if len(clocks) == 1 else UTC))
+
+
+def _times_of(series: Series, horizon: int, *, as_text: bool) -> Sequence[str | None] | Timestamps:
+    copies = max(len(series.channels), 1)
+    if as_text:
+        texts: Sequence[str | None] = future_texts(series, horizon) or [None] * horizon
+        return [*texts] * copies
+    times = series.future_timestamps(horizon)
+    if times is None:
+        return [None] * (horizon * copies)
+    return np.tile(utc_of(times, series.clock), copies)
+
+
+def future_texts(series: Series, horizon: int) -> Sequence[str] | None:
+    """Write the times after a series as ISO 8601; None where time is not known.
+
+    Days alone where neither the time of day nor an offset matters; else with the offset of the
+    clock. The series of a panel mostly end together, so short lists are kept.
+    """
+    if series.start is None or series.freq is None:
+        return None
+    texts = _cached_texts if horizon <= _CACHED_STEPS else _texts
+    return texts(series.freq, series.start, series.length, horizon, series.clock)
+
+
+def _texts(
+    freq: Frequency, start: np.datetime64, skip: int, horizon: int, clock: str | None
+) -> tuple[str, ...]:
+    times = freq.timestamps(start, horizon, skip=skip)
+    has_time = freq.has_time or clock is not None
+    if has_time or times[0] != times[0].astype("datetime64[D]"):
+        return tuple(clock_texts(times, clock))
+    return tuple(np.datetime_as_string(times, unit="D").tolist())
+
+
+_cached_texts = lru_cache(maxsize=1024)(_texts)

@@ -1,27 +1,32 @@
-"""Bytes of a file → a table: CSV, JSON, XLSX, Parquet and Arrow, within limits."""
+"""Files that callers send or name: where they lie, of what format they are, read into a table."""
 
-import csv
-import re
-from collections.abc import Callable, Set
+import importlib
+import os
+import stat
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from io import BytesIO, TextIOWrapper
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pandas as pd
 
-from forecast.core.errors import BadData, ForecastError, TooLarge, UnsupportedFormat
-from forecast.data.arrow_files import read_arrow, read_parquet
-from forecast.data.cells import UNDECIDED, first_grouped, numbers_of
-from forecast.data.compression import refuse_packed, unpacked
+from forecast.core.errors import (
+    BadData,
+    FileMissing,
+    Forbidden,
+    ForecastError,
+    MissingLibrary,
+    TooLarge,
+    UnsupportedFormat,
+)
+from forecast.core.validation import excerpt
+from forecast.data.binary_files import read_arrow, read_parquet, read_xlsx
+from forecast.data.bodies import media_type_of, unpacked
 from forecast.data.policy import DataPolicy
-from forecast.data.validation import read_json
-from forecast.data.workbooks import read_workbook
+from forecast.data.text_files import read_csv, read_json_table
 
 
 class FileFormat(StrEnum):
-    """What kinds of files are read."""
+    """File formats that are read."""
 
     CSV = "CSV"
     JSON = "JSON"
@@ -54,32 +59,77 @@ _MEDIA_TYPES = {
     "application/vnd.apache.arrow.file": FileFormat.ARROW,
     "application/vnd.apache.arrow.stream": FileFormat.ARROW,
 }
-_OWN_PACKING = {
+_READERS: dict[FileFormat, Callable[[bytes, DataPolicy, frozenset[str]], pd.DataFrame]] = {
+    FileFormat.CSV: read_csv,
+    FileFormat.JSON: read_json_table,
+    FileFormat.XLSX: lambda body, policy, _: read_xlsx(body, policy),
+    FileFormat.PARQUET: lambda body, policy, _: read_parquet(body, policy),
+    FileFormat.ARROW: lambda body, policy, _: read_arrow(body, policy),
+}
+_SIGNATURES = {  # offset and bytes → format, as an error names it
+    (0, b"PK\x03\x04"): "a zip archive or a workbook",
+    (0, b"7z\xbc\xaf\x27\x1c"): "a 7-Zip archive",
+    (0, b"Rar!\x1a\x07"): "a RAR archive",
+    (0, b"\xfd7zXZ\0"): "packed with xz",
+    (0, b"\x28\xb5\x2f\xfd"): "packed with Zstandard",
+    (0, b"%PDF-"): "a PDF document",
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"): "a workbook of an old Excel",
+    (0, b"PAR1"): "a Parquet file",
+    (0, b"ARROW1\0\0"): "an Arrow file",
+    (4, b"1AY&SY"): "packed with bzip2",  # after BZh and a digit
+    (257, b"ustar"): "a tar archive",
+}
+_SIGNATURE_OF = {
     FileFormat.XLSX: "a zip archive or a workbook",
     FileFormat.PARQUET: "a Parquet file",
     FileFormat.ARROW: "an Arrow file",
 }
-_UTF8_MARK = b"\xef\xbb\xbf"
-_MARKS = {  # the longest first: one begins with another
-    b"\xff\xfe\0\0": "UTF-32",
-    b"\0\0\xfe\xff": "UTF-32",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
-_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-_DECIMAL_COMMA = r"\s*[+-]?\d+,\d+\s*"
-_GROUP = re.compile(rb"\d\.\d{3}\s*[;\r\n]")
-_WHOLE_NUMBER = re.compile(r"-?\d{1,19}", re.ASCII)
+_LOCAL = "local://"
+_DATA_FOLDER = "data/"
+_MAX_NAME = 1024  # characters
+_OBJECT_STORES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+
+
+def read_source(source: str, policy: DataPolicy, text: frozenset[str]) -> pd.DataFrame:
+    """Read the file that a request names by URL or path. Blocks.
+
+    Args:
+        text: see `read_frame`.
+
+    Raises:
+        Forbidden: the source is not allowed.
+        FileMissing: there is no such file.
+        BadData: the file cannot be fetched or read.
+        UnsupportedFormat: the name has no known ending.
+    """
+    body, file_format = _bytes_of(source, policy)
+    return read_frame(body, file_format, policy, text)
+
+
+def _bytes_of(source: str, policy: DataPolicy) -> tuple[bytes, FileFormat]:
+    if source.lower().startswith(("http://", "https://")):
+        from forecast.data.urls import fetch  # with an HTTP client, which few requests need
+
+        found = fetch(source, policy)
+        return found.body, format_of(found.name, found.media_type)
+    if is_object_store(source):
+        return read_object(source, policy), format_of(source)
+    if "://" in source and not source.startswith(_LOCAL):
+        raise Forbidden(
+            f"{excerpt(source)} may not be read; send an http or https URL, or local://data/…"
+        )
+    file_format = format_of(source)
+    return read_local(source, policy.data_roots, policy.max_file_bytes), file_format
 
 
 def format_of(name: str, media_type: str = "") -> FileFormat:
-    """Tell the format by a file's name, or else by its media type.
+    """Find the format of a file by the ending of its name, or else by its media type.
 
     Raises:
-        UnsupportedFormat: neither is known; lists what is.
+        UnsupportedFormat: neither is known; lists the endings that are.
     """
     suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
-    found = _SUFFIXES.get(suffix) or _MEDIA_TYPES.get(media_type.partition(";")[0].strip().lower())
+    found = _SUFFIXES.get(suffix) or _MEDIA_TYPES.get(media_type_of(media_type))
     if found is None:
         kind = f"files ending in {suffix!r}" if suffix else "files of unknown format"
         raise UnsupportedFormat(
@@ -94,8 +144,8 @@ def read_frame(
     """Read a file into a table.
 
     Args:
-        text: columns whose values stay text where the format (CSV) does not tell types: `007`
-            is not 7, `NA` is not missing.
+        text: columns whose values stay text where the format (CSV) has no types: `007` is not 7,
+            `NA` is not missing.
 
     Raises:
         BadData: the file is broken or empty; names the format.
@@ -105,7 +155,7 @@ def read_frame(
         raise BadData(f"the {file_format} file is empty")
     try:
         body = unpacked(body, policy.max_decompressed_bytes)
-        refuse_packed(body, own=_OWN_PACKING.get(file_format))
+        _refuse_other_formats(body, file_format)
         frame = _READERS[file_format](body, policy, text)
     except ForecastError:
         raise
@@ -123,222 +173,110 @@ def read_frame(
     return frame
 
 
-def check_table_size(rows: int, columns: int, policy: DataPolicy) -> None:
-    """Refuse a table that is larger than allowed."""
-    if rows > policy.max_rows:
-        raise TooLarge(f"the data have {rows} rows; at most {policy.max_rows} are allowed")
-    if columns > policy.max_columns:
-        raise TooLarge(f"the data have {columns} columns; at most {policy.max_columns} are allowed")
+def _refuse_other_formats(body: bytes, file_format: FileFormat) -> None:
+    found = [what for (at, magic), what in _SIGNATURES.items() if body.startswith(magic, at)]
+    if found and found[0] != _SIGNATURE_OF.get(file_format):
+        raise UnsupportedFormat(
+            f"the file is {found[0]}; send one table, as CSV, JSON, XLSX, Parquet or Arrow with the"
+            " name of that format, packed with gzip or not at all"
+        )
 
 
-def _utf8(body: bytes) -> bytes:
-    """Write text in UTF-8: it was that, UTF-16 or UTF-32 with a mark, or Windows-1252.
+def read_local(name: str, roots: Sequence[Path], max_bytes: int) -> bytes:
+    """Read `local://data/<path>` or a bare relative path from the first root that has it.
 
     Raises:
-        BadData: it is none of them.
+        Forbidden: the name leads out of the data roots, by whatever way.
+        FileMissing: no root has such a file.
+        TooLarge: the file is larger than `max_bytes`.
     """
-    for mark, encoding in _MARKS.items():
-        if body.startswith(mark):
-            try:
-                return body.decode(encoding).encode()
-            except UnicodeDecodeError as error:
-                raise BadData(f"the file is not the {encoding} that its first bytes say") from error
-    if b"\0" in body:
-        raise BadData(
-            "the file is not text, or is UTF-16 or UTF-32 without its byte order mark; save it as"
-            " UTF-8"
-        )
+    found = _find(name, roots)
     try:
-        body.decode()
-    except UnicodeDecodeError:
-        return body.decode("cp1252", errors="replace").encode()
-    return body.removeprefix(_UTF8_MARK)
+        descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise _missing(name)
+            body = file.read(max_bytes + 1)
+    except OSError as error:
+        raise _missing(name) from error
+    if len(body) > max_bytes:
+        raise TooLarge(f"the file is larger than the {max_bytes} bytes allowed")
+    return body
 
 
-def _read_csv(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataFrame:
-    body = _utf8(body)
-    header = body.lstrip(b"\r\n").partition(b"\n")[0]
-    delimiter = max((b",", b";", b"\t"), key=header.count).decode()
-    rows = max(body.count(b"\n"), body.count(b"\r"))
-    check_table_size(rows, header.count(delimiter.encode()) + 1, policy)
+def _find(name: str, roots: Sequence[Path]) -> Path:
+    relative = name.removeprefix(_LOCAL)
+    if name.startswith(_LOCAL):
+        relative = relative.removeprefix(_DATA_FOLDER)
+    if not relative or len(relative) > _MAX_NAME or "\0" in relative or "\\" in relative:
+        raise _forbidden(name)
+    for root in roots:
+        real_root = root.resolve()
+        try:
+            real = (real_root / relative).resolve()
+            is_file = real.is_file()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name too long
+            raise _forbidden(name) from error
+        if not real.is_relative_to(real_root):
+            raise _forbidden(name)
+        if is_file:
+            return real
+    raise _missing(name)
+
+
+def _forbidden(name: str) -> Forbidden:
+    return Forbidden(
+        f"{excerpt(name)} may not be read; name a file under the data folder, such as"
+        " local://data/sales.csv"
+    )
+
+
+def _missing(name: str) -> FileMissing:
+    return FileMissing(f"there is no file {excerpt(name)} in the data folder")
+
+
+def is_object_store(source: str) -> bool:
+    """Whether a source is a URL of a supported object store."""
+    scheme, separator, _ = source.partition("://")
+    return bool(separator) and scheme.lower() in _OBJECT_STORES
+
+
+def read_object(source: str, policy: DataPolicy) -> bytes:
+    """Read an object under one of the allowed prefixes, with the gateway's own rights.
+
+    Raises:
+        Forbidden: it is under none of them.
+        MissingLibrary: the library for this store is not installed.
+        FileMissing: there is no such object, or it may not be read.
+        TooLarge: it is larger than allowed.
+    """
+    prefixes = [prefix for prefix in policy.object_store_prefixes if "://" in prefix]
+    is_inside = any(source.startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
+    if not is_inside or "::" in source or ".." in source.split("/"):
+        raise Forbidden(
+            f"{excerpt(source)} may not be read; object stores are read only where the operator"
+            " allows their prefix. Send the data, an https URL or a file under the data folder"
+        )
+    library = _OBJECT_STORES[source.partition("://")[0].lower()]
+    return read_with_fsspec(source, library, policy.max_url_bytes)
+
+
+def read_with_fsspec(source: str, library: str, max_bytes: int) -> bytes:
+    """Read any fsspec URL; `library` is the package that its scheme needs."""
     try:
-        _refuse_uneven_rows(body, delimiter)
-    except csv.Error as error:  # such as a quote that is never closed
-        raise BadData(f"the CSV file cannot be read: {error}; check its quotes") from error
-    frame, decimal = _parsed_csv(body, delimiter, text), "."
-    if delimiter != "," and any(_has_decimal_commas(frame[name]) for name in _untyped(frame, text)):
-        frame, decimal = _parsed_csv(body, delimiter, text, ","), ","
-    for name in _untyped(frame, text):
-        numbers, wrong = numbers_of(frame[name].where(frame[name].notna(), None).tolist(), decimal)
-        if wrong is None and np.isfinite(numbers).any():
-            frame[name] = numbers
-    if (delimiter, decimal) == (";", "."):
-        frame.attrs[UNDECIDED] = _undecided(body, frame)
-    return frame
-
-
-def _refuse_uneven_rows(body: bytes, delimiter: str) -> None:
-    """Refuse names that stand twice, and rows of more cells than there are names.
-
-    Parsers drop what is too much: `2026-01-01,1,234` would be 1. Empty cells at the end do no harm.
-    """
-    rows = csv.reader(
-        TextIOWrapper(BytesIO(body), encoding="utf-8", newline=""), delimiter=delimiter
-    )
-    names = next((row for row in rows if row), [])
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise BadData(f"the CSV file has two columns named {twice!r}")
-    for row in rows:
-        if len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
-            raise BadData(
-                f"line {rows.line_num} of the CSV file has {len(row)} cells, but there are"
-                f" {len(names)} columns; quote cells that hold a {_SEPARATORS[delimiter]}"
-            )
-
-
-def _undecided(body: bytes, frame: pd.DataFrame) -> dict[str, tuple[int, str]]:
-    """Find the columns of a file with semicolons whose dots may group thousands."""
-    floats = [name for name in frame.columns if frame[name].dtype.kind == "f"]
-    if not (floats and _GROUP.search(body)):
-        return {}
-    texts = _parsed_csv(body, ";", frozenset(frame.columns)).fillna("")
-    found = {name: first_grouped(texts[name].tolist()) for name in floats}
-    return {name: (row, texts[name][row]) for name, row in found.items() if row is not None}
-
-
-def _parsed_csv(
-    body: bytes, delimiter: str, text: frozenset[str], decimal: str = "."
-) -> pd.DataFrame:
-    options: dict[str, Any] = {"sep": delimiter, "encoding": "utf-8", "keep_default_na": False}
-    names = pd.read_csv(BytesIO(body), nrows=0, **options).columns
-    frame: pd.DataFrame = pd.read_csv(
-        BytesIO(body),
-        dtype={name: str for name in names if name in text},
-        na_values=[""],
-        float_precision="round_trip" if decimal == "." else None,
-        decimal=decimal,
-        index_col=False,
-        low_memory=False,
-        **options,
-    )
-    return frame
-
-
-def _untyped(frame: pd.DataFrame, text: frozenset[str]) -> list[str]:
-    """Name the columns that hold something other than numbers, and are not said to be text."""
-    return [name for name in frame.columns if frame[name].dtype == object and name not in text]
-
-
-def _has_decimal_commas(column: "pd.Series[Any]") -> bool:
-    return bool(column.str.fullmatch(_DECIMAL_COMMA).fillna(value=False).any())
-
-
-def _read_json(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataFrame:
-    return frame_of_document(read_json(_utf8(body)), policy, text)
-
-
-def frame_of_document(document: Any, policy: DataPolicy, names: Set[str]) -> pd.DataFrame:
-    """Make a table of JSON: columns or rows, in any layout of pandas that names its columns.
-
-    Args:
-        names: some of the columns; they tell columns of rows from rows of columns.
-
-    Raises:
-        BadData: the document is not a table; the message says how to write one.
-        TooLarge: more rows or columns than allowed.
-    """
-    if isinstance(document, dict) and isinstance(document.get("data"), list):
-        if isinstance(document.get("columns"), list):
-            frame = _frame_of_split(document["columns"], document["data"], policy)
-            return _with_index(frame, document.get("index"))
-        if isinstance(document.get("schema"), dict):
-            document = document["data"]
-    if isinstance(document, dict) and document:
-        inner = list(document.values())
-        if not all(isinstance(column, dict) for column in inner):
-            return frame_of_columns(document, policy)
-        if names & document.keys() or not names & inner[0].keys():
-            labels = list(dict.fromkeys(row for column in inner for row in column))
-            listed = _listed(document, labels, policy)
-            return _with_index(frame_of_columns(listed, policy), labels)
-        return _with_index(frame_of_document(inner, policy, names), list(document))
-    if not (isinstance(document, list) and all(isinstance(row, dict) for row in document)):
-        raise BadData(
-            "a JSON table is an object of columns, a list of rows, or what pandas writes with the"
-            " names of columns: orient columns, index, records, split or table"
-        )
-    columns = list(dict.fromkeys(name for row in document for name in row))
-    check_table_size(len(document), len(columns), policy)
-    return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in document], dtype=object) for name in columns}
-    )
-
-
-def _listed(
-    columns: dict[str, dict[str, Any]], rows: list[str], policy: DataPolicy
-) -> dict[str, Any]:
-    """List the values of columns that are sent by the labels of their rows."""
-    check_table_size(len(rows), len(columns), policy)
-    return {name: [column.get(row) for row in rows] for name, column in columns.items()}
-
-
-def _with_index(frame: pd.DataFrame, labels: Any) -> pd.DataFrame:
-    """Add the labels of rows as the column `index`, which is what pandas calls them.
-
-    Labels that only number the rows are none. JSON writes all labels as text, numbers too.
-    """
-    if not isinstance(labels, list) or len(labels) != len(frame) or "index" in frame.columns:
-        return frame
-    if all(isinstance(label, str) and _WHOLE_NUMBER.fullmatch(label) for label in labels):
-        labels = [int(label) for label in labels]
-    if labels == list(range(len(labels))):
-        return frame
-    return frame.assign(index=pd.Series(labels, dtype=object, index=frame.index))
-
-
-def _frame_of_split(names: list[Any], rows: list[Any], policy: DataPolicy) -> pd.DataFrame:
-    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
-        raise BadData(f"each row under data must be a list of {len(names)} values, one a column")
-    if len(set(map(str, names))) < len(names):
-        raise BadData("two columns have the same name")
-    check_table_size(len(rows), len(names), policy)
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return frame_of_columns(
-        {str(name): list(column) for name, column in zip(names, columns, strict=True)}, policy
-    )
-
-
-def frame_of_columns(columns: dict[str, Any], policy: DataPolicy) -> pd.DataFrame:
-    """Make a table of named lists; values stay as they are.
-
-    Raises:
-        BadData: a column is no list, or the lists differ in length.
-        TooLarge: more rows or columns than allowed.
-    """
-    lengths: dict[str, int] = {}
-    for name, values in columns.items():
-        if not isinstance(values, list):
-            raise BadData(f"column {name!r} must be a list of values")
-        lengths[name] = len(values)
-    if len(set(lengths.values())) > 1:
-        longest, shortest = max(lengths, key=lengths.__getitem__), min(lengths, key=lengths.get)  # type: ignore[arg-type]
-        raise BadData(
-            f"the columns differ in length: {longest!r} has {lengths[longest]} values,"
-            f" {shortest!r} has {lengths[shortest]}"
-        )
-    check_table_size(max(lengths.values(), default=0), len(columns), policy)
-    return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
-
-
-def _read_xlsx(body: bytes, policy: DataPolicy, text: frozenset[str]) -> pd.DataFrame:  # noqa: ARG001
-    return frame_of_columns(read_workbook(body, policy), policy)
-
-
-_READERS: dict[FileFormat, Callable[[bytes, DataPolicy, frozenset[str]], pd.DataFrame]] = {
-    FileFormat.CSV: _read_csv,
-    FileFormat.JSON: _read_json,
-    FileFormat.XLSX: _read_xlsx,
-    FileFormat.PARQUET: lambda body, policy, _: read_parquet(body, policy),
-    FileFormat.ARROW: lambda body, policy, _: read_arrow(body, policy),
-}
+        importlib.import_module(library)
+        fsspec = importlib.import_module("fsspec")
+    except ModuleNotFoundError as error:
+        raise MissingLibrary(
+            f"reading {source.partition('://')[0]}:// needs {library}, which is not installed;"
+            f" install it with: pip install {library}"
+        ) from error
+    try:
+        with fsspec.open(source, "rb") as file:
+            body: bytes = file.read(max_bytes + 1)
+    except OSError as error:
+        raise FileMissing(f"there is no readable object {excerpt(source)}") from error
+    if len(body) > max_bytes:
+        raise TooLarge(f"the object is larger than the {max_bytes} bytes allowed")
+    return body

@@ -1,4 +1,4 @@
-"""The native shape of a forecast: what a caller sends inline, and what is answered."""
+"""The native shape: series sent inline as JSON, and the forecasts answered."""
 
 from typing import Annotated, Any
 
@@ -6,10 +6,11 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from forecast.core.labels import Label
 from forecast.core.types import Intervals
-from forecast.data.validation import WireModel
+from forecast.core.validation import WireModel
 
 MAX_HORIZON = 100_000
 MAX_CONTEXT = 1_000_000
+MAX_CATEGORY = 256  # characters
 
 _NUMBER = {"anyOf": [{"type": "number"}, {"type": "null"}]}
 _NUMBERS = {"type": "array", "items": _NUMBER}
@@ -55,40 +56,17 @@ Times = Annotated[
         }
     ),
 ]
-Moment = Annotated[str | None, Field(max_length=64)]
 VersionName = Annotated[str | None, Field(min_length=1, max_length=256)]
 Numbers = Annotated[
     list[float] | list[list[float]],
     Field(description="One number a step; a list per channel where the target was such."),
 ]
 
-AS_OF_FIELD: Any = Field(
-    None,
-    description="Forecast as of this day (all of it) or ISO 8601 time: what lies after it is"
-    " dropped, and the newest version answers that was trained on nothing after it.",
-    examples=["2025-12-31", "2025-12-31T12:00:00"],
-)
 LABEL_FIELD: Any = Field(
     None,
     description="What a timestamp says of its period: its `start`, its `end`, or the `instant` of a"
     " reading. A step is known, as of a moment, once its period is over. By default the convention"
     " of the frequency.",
-)
-VERSION_FIELD: Any = Field(
-    None,
-    description="Use this version, alias or snapshot of the model.",
-    examples=["current", "snapshot_2020-12-31"],
-)
-STRICT_FIELD: Any = Field(
-    None,
-    description="With `as_of`: refuse (422), rather than warn of, weights that have seen what came"
-    " after it, or may have; true unless false is sent.",
-)
-INTERVALS_FIELD: Any = Field(
-    None,
-    description="How quantiles are made: `conformal` calibrates them on the errors of earlier"
-    " forecasts; `native` answers those of the model itself. The default is `native` for published"
-    " checkpoints that have quantiles, and `conformal` otherwise.",
 )
 
 _SERIES: dict[str, Any] = {
@@ -105,9 +83,9 @@ _COVARIATES: dict[str, Any] = {
 
 
 class SeriesInput(WireModel):
-    """One series and what is known beside it.
+    """One series with its covariates.
 
-    Time is known by `start` and `freq`, or by `timestamps`, or not at all.
+    Its times are given by `start` and `freq`, or by `timestamps`, or not at all.
     """
 
     item_id: ItemId | None = Field(
@@ -154,7 +132,45 @@ class SeriesInput(WireModel):
     )
 
 
-class Parameters(WireModel):
+class CommonParameters(WireModel):
+    """Parameters that requests of every shape have."""
+
+    as_of: Annotated[str | None, Field(max_length=64)] = Field(
+        None,
+        description="Forecast as of this day (all of it) or ISO 8601 time: what lies after it is"
+        " dropped, and the newest version answers that was trained on nothing after it.",
+        examples=["2025-12-31", "2025-12-31T12:00:00"],
+    )
+    version: VersionName = Field(
+        None,
+        description="Use this version, alias or snapshot of the model.",
+        examples=["current", "snapshot_2020-12-31"],
+    )
+    strict: bool | None = Field(
+        None,
+        description="With `as_of`: refuse (422), rather than warn of, weights that have seen what"
+        " came after it, or may have; true unless false is sent.",
+    )
+    intervals: Intervals | None = Field(
+        None,
+        description="How quantiles are made: `conformal` calibrates them on the errors of earlier"
+        " forecasts; `native` answers those of the model itself. The default is `native` for"
+        " published checkpoints that have quantiles, and `conformal` otherwise.",
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="The same series and seed give the same forecast."
+    )
+    timeout_s: float | None = Field(
+        None, gt=0, description="Give up after so many seconds (504).", examples=[30]
+    )
+    model_options: dict[str, Any] = Field(
+        {},
+        description="The model's own options, in its documentation; `ignore_covariates` for all.",
+        examples=[{"ignore_covariates": True}],
+    )
+
+
+class Parameters(CommonParameters):
     """What is asked of every series of the request."""
 
     horizon: int | None = Field(
@@ -174,23 +190,8 @@ class Parameters(WireModel):
     context_length: int | None = Field(
         None, ge=1, le=MAX_CONTEXT, description="Use only the last so many steps.", examples=[512]
     )
-    as_of: Moment = AS_OF_FIELD
-    version: VersionName = VERSION_FIELD
-    strict: bool | None = STRICT_FIELD
     num_samples: int | None = Field(
         None, ge=1, le=10_000, description="Paths that a sampling model draws."
-    )
-    intervals: Intervals | None = INTERVALS_FIELD
-    seed: int = Field(
-        0, ge=0, lt=2**32, description="The same series and seed give the same forecast."
-    )
-    timeout_s: float | None = Field(
-        None, gt=0, description="Give up after so many seconds (504).", examples=[30]
-    )
-    model_options: dict[str, Any] = Field(
-        {},
-        description="The model's own options, in its documentation; `ignore_covariates` for all.",
-        examples=[{"ignore_covariates": True}],
     )
 
 

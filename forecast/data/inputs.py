@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from forecast.core.clock import LocalTimes
 from forecast.core.errors import BadData, InvalidRequest, TooLarge
 from forecast.core.frequency import Frequency
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
-from forecast.data.arrays import covariate_array, number_array, static_value
-from forecast.data.inline import SeriesInput
+from forecast.core.validation import excerpt, member
+from forecast.data.inline import MAX_CATEGORY, SeriesInput
 from forecast.data.policy import DataPolicy
 from forecast.data.time_axis import (
     TimeAxis,
@@ -23,7 +24,9 @@ from forecast.data.time_axis import (
     inferred,
 )
 from forecast.data.times import read_times
-from forecast.data.validation import member
+
+_NUMBERS = frozenset({int, float, bool})
+_NUMBERS_OR_NULL = _NUMBERS | {NoneType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,3 +269,76 @@ def _future(
             where, f"covariate {name!r} is text in its past or its future, and numbers in the other"
         )
     return array
+
+
+def number_array(values: Any, pointer: str) -> FloatArray:
+    """Make an array of a list of numbers; null becomes NaN, booleans 1 and 0. [T] float64.
+
+    Raises:
+        InvalidRequest: not a list, or something in it is not a finite number.
+    """
+    if type(values) is not list:
+        raise InvalidRequest.field(pointer, f"must be a list of numbers, not {excerpt(values)}")
+    if not _NUMBERS_OR_NULL.issuperset(map(type, values)):
+        raise _not_a_number(values, pointer)
+    array = np.array(values, dtype=np.float64)
+    if np.isinf(array).any():
+        index = int(np.isinf(array).argmax())
+        raise InvalidRequest.field(member(pointer, index), "is too large for a number")
+    return array
+
+
+def _not_a_number(values: list[Any], pointer: str) -> InvalidRequest:
+    index, value = next(
+        (index, value) for index, value in enumerate(values) if type(value) not in _NUMBERS_OR_NULL
+    )
+    return InvalidRequest.field(
+        member(pointer, index), f"{excerpt(value)} is not a number; write null where one is missing"
+    )
+
+
+def covariate_array(values: Any, pointer: str) -> CovariateArray:
+    """Make an array of a covariate: numbers, booleans as 1 and 0, or categories of text.
+
+    Null becomes NaN among numbers, and the category "" among categories.
+
+    Raises:
+        InvalidRequest: not a list, of mixed kinds, or a category is too long.
+    """
+    if type(values) is not list:
+        raise InvalidRequest.field(pointer, f"must be a list, not {excerpt(values)}")
+    kinds = set(map(type, values)) - {NoneType}
+    if kinds == {str}:
+        return category_array(values, pointer)
+    if str in kinds:
+        raise InvalidRequest.field(
+            pointer, "mixes kinds of values; send all numbers, all text or all booleans"
+        )
+    return number_array(values, pointer)
+
+
+def category_array(values: list[str | None], pointer: str) -> CovariateArray:
+    """Make fixed-width strings; null becomes "".
+
+    Raises:
+        InvalidRequest: a category is too long.
+    """
+    for index, value in enumerate(values):
+        if value is not None and len(value) > MAX_CATEGORY:
+            raise InvalidRequest.field(
+                member(pointer, index), f"is longer than {MAX_CATEGORY} characters"
+            )
+    return np.array(["" if value is None else value for value in values], dtype=np.str_)
+
+
+def static_value(value: Any, pointer: str) -> float | str:
+    """Read what is constant for a series: a number, 1 or 0 for a boolean, or a category.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    if type(value) is str:
+        return str(category_array([value], pointer)[0])
+    if type(value) not in _NUMBERS:
+        raise InvalidRequest.field(pointer, f"must be a number or text, not {excerpt(value)}")
+    return float(number_array([value], pointer)[0])

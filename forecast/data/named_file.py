@@ -1,23 +1,17 @@
-"""The named file shape: a file, its columns by name and role, and what is asked of it."""
+"""The named-file shape: a file with a role per column, and the answer in its own layout."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
+from forecast.core.clock import clock_texts
 from forecast.core.labels import Label
-from forecast.core.types import Intervals
-from forecast.data.inline import (
-    AS_OF_FIELD,
-    INTERVALS_FIELD,
-    LABEL_FIELD,
-    MAX_CONTEXT,
-    MAX_HORIZON,
-    STRICT_FIELD,
-    VERSION_FIELD,
-    Moment,
-    VersionName,
-)
-from forecast.data.validation import WireModel
+from forecast.core.types import FloatArray, Forecast, Series
+from forecast.core.validation import WireModel
+from forecast.data.inline import LABEL_FIELD, MAX_CONTEXT, MAX_HORIZON, CommonParameters
 
 Role = Literal[
     "target",
@@ -36,7 +30,7 @@ KNOWN_FUTURE_FIELD: Any = Field(
 Time = Annotated[str, Field(examples=["2024-03-31"])]
 
 
-class NamedFileParameters(WireModel):
+class NamedFileParameters(CommonParameters):
     """What is asked of the file."""
 
     context_len: int | None = Field(
@@ -78,13 +72,6 @@ class NamedFileParameters(WireModel):
         " or `as_of` where that is earlier."
         " What the file knows after it is answered as `actual_future`.",
     )
-    as_of: Moment = AS_OF_FIELD
-    version: VersionName = VERSION_FIELD
-    strict: bool | None = STRICT_FIELD
-    intervals: Intervals | None = INTERVALS_FIELD
-    seed: int = Field(0, ge=0, lt=2**32)
-    timeout_s: float | None = Field(None, gt=0, description="Give up after so many seconds.")
-    model_options: dict[str, Any] = Field({}, description="The model's own options.")
 
 
 class NamedFileRequest(WireModel):
@@ -163,3 +150,113 @@ class NamedFileResponse(WireModel):
     prediction: NamedFilePrediction
     visualization_data: VisualizationData
     execution_metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedFile:
+    """What the answer needs besides the series and their forecasts.
+
+    Attributes:
+        band_indices: columns of the quantile forecast that bound the bands, increasing.
+        actual_future: per target, what the file holds after the context, [at most H].
+        covariates: names of the columns used besides the targets.
+    """
+
+    band_indices: tuple[int, ...]
+    actual_future: tuple[FloatArray, ...]
+    covariates: tuple[str, ...]
+
+
+def named_document(
+    named: NamedFile,
+    series: Sequence[Series],
+    forecasts: Sequence[Forecast],
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Build `prediction` and `visualization_data` of a `NamedFileResponse`."""
+    return {
+        "prediction": _prediction(named, series, forecasts, warnings),
+        "visualization_data": _visualization(named, series, forecasts[0].mean.shape[1]),
+    }
+
+
+def _prediction(
+    named: NamedFile,
+    series: Sequence[Series],
+    forecasts: Sequence[Forecast],
+    warnings: list[str],
+) -> dict[str, Any]:
+    first, levels = series[0], forecasts[0].quantile_levels
+    bands = {
+        one.item_id: _bands(forecast, named.band_indices)
+        for one, forecast in zip(series, forecasts, strict=True)
+    }
+    prediction: dict[str, Any] = {
+        "point_forecast": [np.ascontiguousarray(forecast.mean[0]) for forecast in forecasts],
+        "quantile_forecast": [_columns(forecast) for forecast in forecasts] if levels else None,
+        "quantile_bands": bands[first.item_id],
+        "method": "covariates_enhanced" if named.covariates else "basic",
+        "metadata": {
+            "input_series_count": len(forecasts),
+            "context_length": first.length,
+            "forecast_length": forecasts[0].mean.shape[1],
+            "frequency": first.freq.alias if first.freq else None,
+            "target_names": list(bands),
+            "covariates_used": bool(named.covariates),
+            "covariates": named.covariates,
+            "quantiles_available": bool(levels),
+            "quantile_columns": ["mean", *levels] if levels else [],
+            "intervals": forecasts[0].intervals,
+            "warnings": warnings,
+        },
+    }
+    if len(bands) > 1:
+        prediction["quantile_bands_by_target"] = bands
+    return prediction
+
+
+def _columns(forecast: Forecast) -> FloatArray:
+    """Put the mean before the quantiles: [H, 1 + Q]."""
+    stacked = np.concatenate([forecast.mean, forecast.quantiles[0]])
+    return np.ascontiguousarray(stacked.T)
+
+
+def _bands(forecast: Forecast, indices: Sequence[int]) -> dict[str, Any]:
+    """Make a band between each two neighbours of `indices`; 1 is the lowest level."""
+    bands: dict[str, Any] = {}
+    for number, (low, high) in enumerate(zip(indices[:-1], indices[1:], strict=True)):
+        name = f"quantile_band_{number}"
+        bands[f"{name}_lower"] = np.ascontiguousarray(forecast.quantiles[0, low - 1])
+        bands[f"{name}_upper"] = np.ascontiguousarray(forecast.quantiles[0, high - 1])
+        lower, upper = forecast.quantile_levels[low - 1], forecast.quantile_levels[high - 1]
+        bands[f"{name}_label"] = f"Q{_percent(lower)}–Q{_percent(upper)}"
+    return bands
+
+
+def _percent(level: float) -> str:
+    """Write a level in percent: 10, 2.5; two digits at least, as old callers had it."""
+    text = f"{100 * level:.10g}"
+    return text.zfill(2) if text.isdigit() else text
+
+
+def _visualization(named: NamedFile, series: Sequence[Series], horizon: int) -> dict[str, Any]:
+    first = series[0]
+    past, future = first.past_timestamps, first.future_timestamps(horizon)
+    assert past is not None
+    assert future is not None
+    history = {
+        one.item_id: {  # NaN is written as null
+            "historical_data": np.ascontiguousarray(one.target[0]),
+            "actual_future": np.ascontiguousarray(known),
+        }
+        for one, known in zip(series, named.actual_future, strict=True)
+    }
+    document: dict[str, Any] = {
+        **history[first.item_id],
+        "dates_historical": clock_texts(past, first.clock),
+        "dates_future": clock_texts(future, first.clock),
+        "target_name": first.item_id,
+    }
+    if len(history) > 1:
+        document["by_target"] = history
+    return document

@@ -11,10 +11,17 @@ from forecast.core.clock import LocalTimes
 from forecast.core.errors import BadData, FieldError, InvalidRequest
 from forecast.core.frequency import Frequency
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
-from forecast.data.frames import covariate_column, number_column, text_column, time_column
+from forecast.core.validation import invalid
 from forecast.data.inputs import Ahead, SeriesBatch, check_budget, check_series_count
 from forecast.data.policy import DataPolicy
-from forecast.data.tables import TableSchema
+from forecast.data.tables import (
+    TableSchema,
+    constant_of,
+    covariate_column,
+    number_column,
+    text_column,
+    time_column,
+)
 from forecast.data.time_axis import (
     TimeAxis,
     axis_from_times,
@@ -22,7 +29,6 @@ from forecast.data.time_axis import (
     frequency,
     inferred,
 )
-from forecast.data.validation import invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +190,9 @@ def _series(
         past_covariates={n: axis.spread(values[past]) for n, values in table.past.items()},
         future_covariates={n: values[future] for n, values in table.future.items()},
         static_covariates={
-            name: _constant(values[item.rows], name, item.item_id)
+            name: constant_of(
+                values[item.rows], name, f"series {item.item_id!r}", "/schema/static_covariates"
+            )
             for name, values in table.static.items()
         },
         clock=axis.clock,
@@ -260,15 +268,3 @@ def _check_future(table: _Table, item: _Item, axis: TimeAxis, future: slice, ahe
                 where,
                 f"covariate {name!r} of series {item.item_id!r} has no value {step} steps ahead",
             )
-
-
-def _constant(values: CovariateArray, name: str, item_id: str) -> float | str:
-    present = values[values != ""] if is_categorical(values) else values[~np.isnan(values)]
-    different = np.unique(present)
-    if len(different) != 1:
-        raise InvalidRequest.field(
-            "/schema/static_covariates",
-            f"column {name!r} has {len(different)} values for series {item_id!r}; expected one",
-        )
-    value = different[0]
-    return str(value) if is_categorical(values) else float(value)

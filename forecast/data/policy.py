@@ -1,7 +1,8 @@
-"""What the operator allows of callers' data: where from, how much, how long."""
+"""Settings of callers' data: sources allowed, sizes and times."""
 
 from pydantic import Field
 
+from forecast.core.errors import TooLarge
 from forecast.core.fields import Bytes, Names, Paths, Seconds, SettingsGroup
 
 _MIB = 1024**2
@@ -45,3 +46,28 @@ class DataPolicy(SettingsGroup):
         description="What may be read from an object store with the gateway's own rights,"
         " such as `s3://my-bucket/forecasts/`.",
     )
+
+    def check_table(self, rows: int, columns: int) -> None:
+        """Refuse a table with more rows or columns than allowed.
+
+        Raises:
+            TooLarge: names the limit.
+        """
+        if rows > self.max_rows:
+            raise TooLarge(f"the data have {rows} rows; at most {self.max_rows} are allowed")
+        if columns > self.max_columns:
+            raise TooLarge(
+                f"the data have {columns} columns; at most {self.max_columns} are allowed"
+            )
+
+    def check_unpacked(self, size: int) -> None:
+        """Refuse a file that unpacks to more bytes than allowed.
+
+        Raises:
+            TooLarge: names the limit.
+        """
+        if size > self.max_decompressed_bytes:
+            raise TooLarge(
+                f"the file unpacks to {size} bytes;"
+                f" at most {self.max_decompressed_bytes} are allowed"
+            )

@@ -1,4 +1,4 @@
-"""The body of an inference call → InferenceRequest: the one entrance of callers' data."""
+"""The body of an inference call → InferenceRequest, in any shape."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,32 +7,29 @@ from typing import Any
 import pandas as pd
 
 from forecast.core.errors import InvalidRequest, UnsupportedFormat
+from forecast.core.lookahead import leaking
 from forecast.core.types import ForecastTask, Series
-from forecast.data.as_of import Wanted, cut_batch, wanted_of
-from forecast.data.file_series import NamedFile, series_of_file, text_columns
-from forecast.data.files import format_of, frame_of_document, read_frame
+from forecast.core.validation import read_json, validated
+from forecast.data.bodies import UPLOAD_PARTS, is_json, is_quick, media_type_of, read_parts
+from forecast.data.files import format_of, read_frame, read_source
 from forecast.data.inline import ForecastRequest, Parameters
 from forecast.data.inputs import SeriesBatch, batch_of_inputs, check_series_count
-from forecast.data.leakage import leaking
-from forecast.data.named_file import NamedFileRequest
+from forecast.data.named_file import NamedFile, NamedFileRequest
+from forecast.data.named_series import named_task, series_of_file, text_columns
 from forecast.data.panels import batch_of_table
+from forecast.data.parameters import Wanted, cut_batch, task_of, timeout_of, wanted_of
 from forecast.data.policy import DataPolicy
-from forecast.data.sources import read_source
 from forecast.data.tables import TableRequest, TableSchema
-from forecast.data.tasks import named_task, task_of, timeout_of
-from forecast.data.uploads import read_upload
-from forecast.data.validation import read_json, validated
+from forecast.data.text_files import frame_of_document
 from forecast.models.spec import ModelSpec
 
-QUICK_BYTES = 128 * 1024
 _SURELY_QUICK_BYTES = 16 * 1024
 _QUICK_SERIES = 32
 _NAMED_FILE = "data_source_url_or_path"
-_NAMED_FILE_KEY = b'"data_source_url_or_path"'
 
 
 class Shape(StrEnum):
-    """In which shape a request came, and so its answer goes."""
+    """The shape of a request, and so of its answer."""
 
     NATIVE = "native"
     TABLE = "table"
@@ -41,14 +38,14 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InferenceRequest:
-    """What a caller asks, checked as far as it can be without the model.
+    """A request for a forecast, checked as far as possible without the model.
 
     Attributes:
-        series: those with names of channels were sent as a list per channel.
+        series: those sent as a list per channel have channel names; cut at `wanted.as_of`.
         task: its `options` is an instance of the spec's `options`.
-        wanted: which weights are to answer; the series are cut by it already.
-        warnings: what was done to the data.
-        named_file: what the answer of the named file shape needs; None for other shapes.
+        wanted: the weights that may answer.
+        warnings: how the data was changed.
+        named_file: for the answer of the named-file shape; None for other shapes.
     """
 
     series: tuple[Series, ...]
@@ -60,26 +57,23 @@ class InferenceRequest:
     named_file: NamedFile | None = None
 
 
-_JSON_TYPES = {"", "application/json", "application/x-www-form-urlencoded"}
-
-
+@dataclass(frozen=True, slots=True)
 class RequestReader:
-    """Reads requests of every shape within a policy. Thread-safe: it keeps no state."""
+    """Reads requests of every shape. Thread-safe: it has no state."""
 
-    def __init__(self, policy: DataPolicy) -> None:
-        self.policy = policy
+    policy: DataPolicy
 
     def is_quick(self, body: bytes, content_type: str) -> bool:
-        """Whether a body is small inline JSON, so that reading it blocks nothing.
+        """Whether a body is small inline JSON, so that reading it does not block.
 
         Never true of a body that names a file or URL, however it is spelled.
         """
         return (
             is_json(content_type)
-            and len(body) <= QUICK_BYTES
+            and is_quick(body)
             and b'"inputs"' in body
-            and b"\\" not in body  # so that nothing is spelled in another way
-            and _NAMED_FILE_KEY not in body
+            and b"\\" not in body  # no escapes, so names are spelled as they are
+            and f'"{_NAMED_FILE}"'.encode() not in body
             and (len(body) <= _SURELY_QUICK_BYTES or _holds_few_series(body))
         )
 
@@ -95,29 +89,29 @@ class RequestReader:
         """Read a request. Blocks on files and URLs.
 
         Args:
-            default_horizon: for a request that names none; None to require one.
-            is_routed: the body names the model, as the route across models takes it.
+            default_horizon: for a request without one; None to require it.
+            is_routed: the body also names the model, as the route across models allows.
 
         Raises:
             ForecastError: what is wrong, with pointers at the fields.
         """
         if is_json(content_type):
             document = read_json(body)
+            if not isinstance(document, dict):
+                raise InvalidRequest.field("", "the body must be a JSON object")
             if is_routed:
-                document = _without_route(document)
+                document = {n: v for n, v in document.items() if n not in ("model", "fallback")}
             return self._read_json(document, spec, default_horizon)
-        if _media_type(content_type) == "multipart/form-data":
+        if (media_type := media_type_of(content_type)) == "multipart/form-data":
             return self._read_upload(body, content_type, spec, default_horizon)
         raise UnsupportedFormat(
-            f"a body of type {_media_type(content_type)!r} is not read; send application/json, or"
+            f"a body of type {media_type!r} is not read; send application/json, or"
             " a file with its schema as multipart/form-data"
         )
 
     def _read_json(
-        self, document: Any, spec: ModelSpec, default_horizon: int | None
+        self, document: dict[str, Any], spec: ModelSpec, default_horizon: int | None
     ) -> InferenceRequest:
-        if not isinstance(document, dict):
-            raise InvalidRequest.field("", "the body must be a JSON object")
         if _NAMED_FILE in document and "inputs" not in document:
             return self._read_named(validated(NamedFileRequest, document), spec, default_horizon)
         if "data" in document and "inputs" not in document:
@@ -137,12 +131,18 @@ class RequestReader:
     def _read_upload(
         self, body: bytes, content_type: str, spec: ModelSpec, default_horizon: int | None
     ) -> InferenceRequest:
-        upload = read_upload(body, content_type, self.policy)
-        schema = upload.schema
-        text = frozenset(name for name in (schema.item_id, schema.timestamp) if name)
-        file_format = format_of(upload.name, upload.media_type)
-        frame = read_frame(upload.body, file_format, self.policy, text)
-        return self._read_frame(frame, schema, upload.parameters, spec, default_horizon)
+        parts = read_parts(body, content_type, self.policy, UPLOAD_PARTS)
+        file = parts["file"]
+        schema = validated(TableSchema, parts["schema"].json(), "/schema")
+        sent = parts["parameters"].json() if "parameters" in parts else {}
+        parameters = validated(Parameters, sent, "/parameters")
+        frame = read_frame(
+            bytes(file.body),
+            format_of(file.filename, file.media_type),
+            self.policy,
+            frozenset(name for name in (schema.item_id, schema.timestamp) if name),
+        )
+        return self._read_frame(frame, schema, parameters, spec, default_horizon)
 
     def _read_frame(
         self,
@@ -178,6 +178,7 @@ class RequestReader:
         frame = read_source(request.data_source_url_or_path, self.policy, text_columns(request))
         series, actual_future, warnings = series_of_file(frame, request, task.horizon, self.policy)
         used = {*series[0].past_covariates, *series[0].static_covariates}
+        covariates = tuple(name for name in request.data_definition if name in used)
         return InferenceRequest(
             series=series,
             task=task,
@@ -185,32 +186,10 @@ class RequestReader:
             wanted=wanted_of(request.parameters),
             shape=Shape.NAMED_FILE,
             warnings=(*warnings, *leaking(series)),
-            named_file=NamedFile(
-                targets=tuple(one.item_id for one in series),
-                band_indices=band_indices,
-                actual_future=actual_future,
-                covariates=tuple(name for name in request.data_definition if name in used),
-            ),
+            named_file=NamedFile(band_indices, actual_future, covariates),
         )
-
-
-def _without_route(document: Any) -> Any:
-    """Leave out what the route across models has read."""
-    if not isinstance(document, dict):
-        return document
-    return {name: value for name, value in document.items() if name not in ("model", "fallback")}
 
 
 def _holds_few_series(body: bytes) -> bool:
     """Whether a body is long for its numbers; many series and timestamps take longer to read."""
     return b'"timestamps"' not in body and body.count(b'"target"') <= _QUICK_SERIES
-
-
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-def is_json(content_type: str) -> bool:
-    """Whether a body is to be read as JSON; `curl -d` calls it a form when told nothing."""
-    media_type = _media_type(content_type)
-    return media_type in _JSON_TYPES or media_type.endswith("+json")

@@ -19,8 +19,8 @@ from forecast.core.spacing import (
     place_periods,
 )
 from forecast.core.types import CovariateArray
+from forecast.core.validation import member
 from forecast.data.times import read_local
-from forecast.data.validation import member
 
 
 @dataclass(frozen=True, slots=True, eq=False)

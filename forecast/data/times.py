@@ -12,7 +12,7 @@ import pandas as pd
 from forecast.core.clock import LocalTimes
 from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import EARLIEST, LATEST, Timestamps
-from forecast.data.validation import excerpt, member
+from forecast.core.validation import excerpt, member
 
 Refusal = Callable[[int, str], InvalidRequest]
 """Makes the error of one value, by its number and what is wrong with it."""

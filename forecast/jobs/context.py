@@ -1,4 +1,4 @@
-"""What the work of a job is given by the worker that runs it; it knows nothing of queues."""
+"""What a worker gives the work of a job: durable steps, progress and the wish to stop."""
 
 import time
 from collections.abc import Callable
@@ -6,52 +6,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecast.core.errors import ForecastError
-from forecast.jobs.records import JobError, JobProgress
+from forecast.core.errors import DeadlinePassed, ForecastError, error_of
+from forecast.jobs.log_file import JobLog
+from forecast.jobs.records import FitResult, JobError, JobProgress
 
 LOG = "log.txt"
 
-Step = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
-"""`step(name, work)`: do a piece of work once; asked again later, give its JSON of then."""
+Work = Callable[[], dict[str, Any]]
+Remember = Callable[[str, Work], dict[str, Any]]
+"""`remember(name, work)`: do work once and store its JSON; asked again, return the stored JSON."""
 
 
 class Stopped(Exception):
-    """The job is to be cancelled, and what ran for it has ended."""
+    """The job is being cancelled, and every process that ran for it has ended."""
 
 
-class WorkFailed(Exception):
-    """A piece of work cannot be done; `error` tells the caller why, and stays within the work.
+def ignore_progress(progress: JobProgress) -> None:
+    """Take a progress report and do nothing with it."""
 
-    It is never raised through `step`: what a step says is JSON, `JobError` too.
-    """
 
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.error = JobError(code=code, detail=detail)
-
-    @classmethod
-    def of(cls, error: ForecastError) -> "WorkFailed":
-        """Take the words of an error of ours."""
-        return cls(error.code, error.detail)
+def ignore_fit(fit: FitResult) -> None:
+    """Take the result of a fit and do nothing with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """One run of a job by one worker; `step` and `report` outlive the worker.
+    """One run of a job by one worker.
 
     Attributes:
-        folder: of the job; `work/` in it is free for what is needed while it runs.
-        step: does a piece of work durably: once, whatever is killed in between.
-        report: tells how far the job is; cheap enough to be called often.
-        should_stop: whether somebody wants the job cancelled; asked about once a second.
+        folder: of the job; `work/` in it is free for what is needed while the job runs.
+        remember: makes work durable; use `step`, which also handles errors and cancellation.
+        report: takes a progress report; cheap enough to be called often.
+        should_stop: whether the job is to end now.
+        record_fit: stores the result of a fit in the job's record.
         deadline: `time.monotonic()` at which the job has taken too long; None for no limit.
     """
 
     job_id: str
     folder: Path
-    step: Step
+    remember: Remember
     report: Callable[[JobProgress], None]
     should_stop: Callable[[], bool]
+    record_fit: Callable[[FitResult], None] = ignore_fit
     deadline: float | None = None
 
     @property
@@ -67,3 +63,35 @@ class JobContext:
     @property
     def is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
+
+    def step(self, name: str, work: Work) -> dict[str, Any]:
+        """Do a piece of work once; after a restart, return what it returned before.
+
+        Raises:
+            Stopped: the job is being cancelled.
+            DeadlinePassed: the job has taken too long.
+            ForecastError: the work failed, now or before the restart.
+        """
+        if self.should_stop():
+            raise Stopped
+        if self.is_late:
+            raise DeadlinePassed("the job took longer than it may")
+        answer = self.remember(name, lambda: self._answer(name, work))
+        if "stopped" in answer:
+            raise Stopped
+        if "error" in answer:
+            raise error_of(**answer["error"])
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def _answer(self, name: str, work: Work) -> dict[str, Any]:
+        """Do the work; its result or its failure becomes JSON, so that both can be stored."""
+        log = JobLog(self.log)
+        log.line(f"begin: {name}")
+        try:
+            return {"result": work()}
+        except Stopped:
+            return {"stopped": True}
+        except ForecastError as error:
+            log.line(f"{name} failed: {error}")
+            return {"error": JobError.of(error).model_dump()}

@@ -20,7 +20,7 @@ from forecast.jobs import event_rows, folders, job_rows
 from forecast.jobs.database import clock, engine_of, one_at_a_time, prepare
 from forecast.jobs.job_rows import NewJob
 from forecast.jobs.limits import JobLimits
-from forecast.jobs.plans import BacktestPlan, TrainingPlan, write_plan
+from forecast.jobs.plans import JobPlan, write_plan
 from forecast.jobs.queue import client_of, enqueue
 from forecast.jobs.records import Job, JobEvent, JobFilter, JobState
 
@@ -91,7 +91,7 @@ class Jobs:
 
     async def submit(
         self,
-        plan: TrainingPlan | BacktestPlan,
+        plan: JobPlan,
         series: Sequence[Series],
         *,
         idempotency_key: str | None = None,

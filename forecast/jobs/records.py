@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forecast.core.errors import ForecastError
+
 
 class JobKind(StrEnum):
     TRAINING = "training"
@@ -38,6 +40,10 @@ class JobError(Record):
     code: str
     detail: str
 
+    @classmethod
+    def of(cls, error: ForecastError) -> "JobError":
+        return cls(code=error.code, detail=error.detail)
+
 
 class JobProgress(Record):
     """The last report of what runs.
@@ -64,8 +70,8 @@ class JobProgress(Record):
     memory_bytes: int | None = None
 
 
-class WindowResult(Record):
-    """What became of one fit of a job.
+class FitResult(Record):
+    """The result of one fit of a job.
 
     Attributes:
         window: `current`, or the cutoff of a snapshot such as `2020-12-31`.
@@ -101,7 +107,7 @@ class Job(Record):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     progress: JobProgress | None = None
-    windows: tuple[WindowResult, ...] = ()
+    windows: tuple[FitResult, ...] = ()
     metrics: dict[str, float] = {}
     version: str | None = None
     source: str | None = None
@@ -143,7 +149,7 @@ class JobOutcome(Record):
     """How the work of a job ended; what the worker hands back."""
 
     state: Literal["succeeded", "failed", "cancelled"]
-    windows: tuple[WindowResult, ...] = ()
+    windows: tuple[FitResult, ...] = ()
     metrics: dict[str, float] = {}
     version: str | None = None
     message: str | None = None
@@ -151,7 +157,7 @@ class JobOutcome(Record):
     warnings: tuple[str, ...] = ()
 
 
-Measured = TypeVar("Measured", WindowResult, JobOutcome)
+Measured = TypeVar("Measured", FitResult, JobOutcome)
 
 
 def finite(record: Measured) -> Measured:

@@ -10,14 +10,12 @@ from typing import Any, NoReturn
 
 import sqlalchemy as sa
 from dbos import DBOS
-from pydantic import ValidationError
 
-from forecast.core.errors import ForecastError
 from forecast.jobs import worker_rows
-from forecast.jobs.context import JobContext, Stopped, WorkFailed
+from forecast.jobs.context import JobContext, Work
 from forecast.jobs.event_rows import append
 from forecast.jobs.log_tail import LogTail
-from forecast.jobs.records import JobOutcome, JobProgress, JobState, WindowResult
+from forecast.jobs.records import FitResult, JobOutcome, JobProgress, JobState
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +74,10 @@ class Run:
         self.context = JobContext(
             job_id=job_id,
             folder=folder,
-            step=self._step,
+            remember=self._remember,
             report=self._report,
             should_stop=self._should_stop,
+            record_fit=self._record_fit,
             deadline=time.monotonic() + limit_s - claim.spent_s,
         )
 
@@ -144,35 +143,16 @@ class Run:
             if progress is not None
         )
 
-    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do a piece of work once, or give what is recorded of it.
-
-        Raises:
-            WorkFailed: it cannot be done; told again when asked again.
-            Stopped: it was stopped.
-        """
+    def _remember(self, name: str, work: Work) -> dict[str, Any]:
+        """Do a piece of work once, or return what is stored of it."""
         self._check()
-        answer: dict[str, Any] = DBOS.run_step({"name": name}, lambda: self._done(work))
-        if "stopped" in answer:
-            raise Stopped
-        if "error" in answer:
-            raise WorkFailed(**answer["error"])
-        result: dict[str, Any] = answer["result"]
-        if (window := _window(result)) is not None:
-            self._change(lambda connection: self._end_window(connection, window))
-        return result
 
-    def _done(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        answer: dict[str, Any]
-        try:
-            answer = {"result": work()}
-        except Stopped:
-            answer = {"stopped": True}
-        except WorkFailed as error:
-            answer = {"error": error.error.model_dump()}
-        except ForecastError as error:
-            answer = {"error": {"code": error.code, "detail": error.detail}}
-        self._check()
+        def done() -> dict[str, Any]:
+            answer = work()
+            self._check()
+            return answer
+
+        answer: dict[str, Any] = DBOS.run_step({"name": name}, done)
         return answer
 
     def _check(self) -> None:
@@ -180,10 +160,15 @@ class Run:
         me = self._holder.worker_id
         self._change(lambda connection: self.job_id in worker_rows.held(connection, me))
 
-    def _end_window(self, connection: sa.Connection, window: WindowResult) -> bool:
-        self._flush(connection, ())
+    def _record_fit(self, fit: FitResult) -> None:
+        """Store the result of a fit, after the progress that came before it."""
         me = self._holder.worker_id
-        return worker_rows.tell_window(connection, self.job_id, me, window)
+
+        def end(connection: sa.Connection) -> bool:
+            self._flush(connection, ())
+            return worker_rows.tell_fit(connection, self.job_id, me, fit)
+
+        self._change(end)
 
     def _change(self, change: Callable[[sa.Connection], bool]) -> None:
         self._holder.change(change, self.job_id)
@@ -191,11 +176,3 @@ class Run:
 
 def _place(progress: JobProgress) -> tuple[str, str | None]:
     return progress.phase, progress.window
-
-
-def _window(result: dict[str, Any]) -> WindowResult | None:
-    """Read the result of a step, where it is that of a window."""
-    try:
-        return WindowResult.model_validate(result)
-    except ValidationError:
-        return None

@@ -1,4 +1,4 @@
-"""Series in a file, for another process: JSON, in which nothing can hide."""
+"""Series and forecasts in files for another process: JSON, and arrays without pickles."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from forecast.core.atomic import replacing
 from forecast.core.frequency import Frequency
-from forecast.core.types import CovariateArray, Series
+from forecast.core.types import CovariateArray, Forecast, Series
 
 
 def write_series(path: Path, series: Sequence[Series]) -> None:
@@ -66,3 +67,36 @@ def _array(listed: dict[str, Any]) -> CovariateArray:
     if "text" in listed:
         return np.array(listed["text"], dtype=str)
     return np.array(listed["number"], dtype=float)
+
+
+def forecasts_of(file: str) -> str:
+    """Name the file of the forecasts of a file of series."""
+    return str(Path(file).with_suffix(".npz"))
+
+
+def write_forecasts(path: Path, forecasts: Sequence[Forecast]) -> None:
+    """Write forecasts of one horizon and the same levels, exactly; the file appears whole."""
+    levels = forecasts[0].quantile_levels
+    with replacing(path) as draft, draft.open("wb") as file:
+        np.savez(
+            file,
+            channels=np.array([len(one.mean) for one in forecasts]),
+            mean=np.concatenate([one.mean for one in forecasts]),  # [ΣC, H]
+            quantiles=np.concatenate([one.quantiles for one in forecasts]),  # [ΣC, Q, H]
+            levels=np.array(levels, dtype=float),
+            warnings=np.array(["\n".join(one.warnings) for one in forecasts], dtype=str),
+        )
+
+
+def read_forecasts(path: Path) -> list[Forecast]:
+    """Read what `write_forecasts` wrote."""
+    with np.load(path, allow_pickle=False) as kept:
+        ends = np.cumsum(kept["channels"])[:-1]
+        means = np.split(kept["mean"], ends)
+        quantiles = np.split(kept["quantiles"], ends)
+        levels = tuple(kept["levels"].tolist())
+        warnings = [tuple(text.split("\n")) if text else () for text in kept["warnings"].tolist()]
+    return [
+        Forecast(mean, rows, levels, told)
+        for mean, rows, told in zip(means, quantiles, warnings, strict=True)
+    ]

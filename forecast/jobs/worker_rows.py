@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from forecast.jobs.database import JOBS, WORKERS
 from forecast.jobs.event_rows import append
 from forecast.jobs.job_rows import UNDER_WAY, outcome_changes, tell_state
-from forecast.jobs.records import JobOutcome, JobProgress, JobState, WindowResult, finite, now
+from forecast.jobs.records import FitResult, JobOutcome, JobProgress, JobState, finite, now
 
 Seconds = sa.ColumnElement[float]
 
@@ -115,16 +115,14 @@ def tell_progress(
     return True
 
 
-def tell_window(
-    connection: sa.Connection, job_id: str, worker_id: str, window: WindowResult
-) -> bool:
-    """Write down that a window of a job is over, once; False where it is not the worker's."""
+def tell_fit(connection: sa.Connection, job_id: str, worker_id: str, fit: FitResult) -> bool:
+    """Store the result of a fit of a job, once; False where the job is not the worker's."""
     of_job = sa.select(JOBS.c.outcome).where(JOBS.c.id == job_id)
     outcome = json.loads(connection.execute(of_job).scalar() or "{}")
     windows = outcome.setdefault("windows", [])
-    if any(earlier["window"] == window.window for earlier in windows):
+    if any(earlier["window"] == fit.window for earlier in windows):
         return job_id in held(connection, worker_id)
-    windows.append(finite(window).model_dump(mode="json"))
+    windows.append(finite(fit).model_dump(mode="json"))
     changed = _own(job_id, worker_id).values(outcome=json.dumps(outcome))
     if not connection.execute(changed).rowcount:
         return False

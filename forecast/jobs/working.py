@@ -3,22 +3,21 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from pydantic import ValidationError
 
 from forecast.core.atomic import write_text
 from forecast.core.errors import DeadlinePassed, FileMissing, ForecastError
-from forecast.jobs.context import JobContext, Stopped, WorkFailed
+from forecast.jobs.context import JobContext, Stopped
 from forecast.jobs.folders import RESULT
-from forecast.jobs.plans import BacktestPlan, TrainingPlan, read_plan
+from forecast.jobs.plans import JobPlan, read_plan
 from forecast.jobs.records import JobError, JobKind, JobOutcome, finite
 from forecast.jobs.run import Run
 
 log = logging.getLogger(__name__)
 
-Kinds = Mapping[JobKind, Callable[[Any, JobContext], JobOutcome]]
-"""Kind of job → what does it, given its plan."""
+Kinds = Mapping[JobKind, Callable[[JobPlan, JobContext], JobOutcome]]
+"""Kind of job → the function that carries it out."""
 
 INTERRUPTED = "interrupted"
 
@@ -51,8 +50,6 @@ def _tried(run: Run, kinds: Kinds) -> JobOutcome:
             _write_result(context, plan, outcome)
     except Stopped:
         return JobOutcome(state="cancelled")
-    except WorkFailed as error:
-        return _failed(error.error.code, error.error.detail)
     except ForecastError as error:
         return _failed(error.code, error.detail)
     except (FileNotFoundError, ValidationError):
@@ -61,7 +58,7 @@ def _tried(run: Run, kinds: Kinds) -> JobOutcome:
         return _failed(FileMissing.code, detail)
     except Exception:
         log.exception("job %s failed", context.job_id)
-        return _failed(ForecastError.code, "it failed for a reason of ours; its log says more")
+        return _failed(ForecastError.code, "internal error; see the job log")
     return outcome
 
 
@@ -69,9 +66,7 @@ def _failed(code: str, detail: str) -> JobOutcome:
     return JobOutcome(state="failed", error=JobError(code=code, detail=detail))
 
 
-def _write_result(
-    context: JobContext, plan: TrainingPlan | BacktestPlan, outcome: JobOutcome
-) -> None:
+def _write_result(context: JobContext, plan: JobPlan, outcome: JobOutcome) -> None:
     """Write the result, where the work wrote none of its own."""
     file = context.folder / RESULT
     if file.exists():

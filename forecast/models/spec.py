@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -76,6 +77,8 @@ class ModelSpec:
         training_backend: whose training it uses, where it can be trained.
         distributed: whether several processes can share a training.
         extra: the pip extra that brings its library; None where the gateway's own are enough.
+        library: the module that `extra` brings, of a model that is ready at once; a gateway that
+            lacks it does not start the model's host.
         environment: `shared`, or the name of an environment of its own.
         max_replicas: the most processes worth having on one machine; 1 for a model that
             spreads a batch over the cores itself.
@@ -94,6 +97,7 @@ class ModelSpec:
     capabilities: Capabilities
     license: License
     extra: str | None = None
+    library: str | None = None
     config: type[ModelConfig] = ModelConfig
     options: type[ModelOptions] = ModelOptions
     training_backend: TrainingBackend = TrainingBackend.CUSTOM
@@ -130,9 +134,20 @@ class ModelSpec:
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] == "forecast":
                 raise
-            raise MissingLibrary(
-                f"{self.name} needs {error.name}, which is not installed; {self.how_to_install}"
-            ) from error
+            raise MissingLibrary(self._lacks(error.name)) from error
+
+    @property
+    def missing_library(self) -> str | None:
+        """What this environment lacks for a model that is ready at once, in words; None if nothing.
+
+        Nothing is imported for it.
+        """
+        if self.library is None or find_spec(self.library) is not None:
+            return None
+        return self._lacks(self.library)
+
+    def _lacks(self, module: str | None) -> str:
+        return f"{self.name} needs {module}, which is not installed; {self.how_to_install}"
 
     @property
     def packaged_weights(self) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 from forecast.core.errors import InvalidRequest, LooksAhead, VersionNotFound
 from forecast.core.lookahead import Provenance, Verdict, may_forecast
 from forecast.core.times import shown
-from forecast.data.as_of import AS_OF, Wanted
+from forecast.data.parameters import AS_OF, Wanted
 from forecast.models.spec import ModelSpec
 from forecast.store.versions import ModelShelf, Version
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ from forecast.serving.supervisor import Child, ChildOptions, Place, Pulse
 class ChildHost:
     """Children of this process that hold one model, each on a Unix socket of its own.
 
-    They start with the first initialization, or at once for a model without weights, and
-    end with the shutdown: the memory goes back to the machine.
+    They start with the first initialization, or at once for a model that is ready at once and
+    whose library is installed, and end with the shutdown: the memory goes back to the machine.
     """
 
     def __init__(self, spec: ModelSpec, options: ChildOptions) -> None:
@@ -36,8 +37,19 @@ class ChildHost:
         self._folder: Path | None = None
         self._children: Sequence[Child] = ()
         self._changed = Pulse()
-        self._is_wanted = spec.is_ready_at_once
+        self._is_wanted = spec.is_ready_at_once and self._lacks is None
         self._is_initializing = False
+
+    @property
+    def _lacks(self) -> str | None:
+        """What is to be installed first, in words."""
+        if not Path(self._options.python).exists():
+            return (
+                f"the environment of {self.spec.model_id} is not installed;"
+                f" {self.spec.how_to_install}"
+            )
+        is_ours = self._options.python == sys.executable
+        return self.spec.missing_library if is_ours else None
 
     @property
     def children(self) -> Sequence[Child]:
@@ -76,7 +88,7 @@ class ChildHost:
             DeadlinePassed: none did in time.
             ModelNotReady: the model was not initialized.
             ModelBusy: it is being initialized already.
-            MissingLibrary: the interpreter of its environment is not there.
+            MissingLibrary: the interpreter of its environment, or its library, is not there.
         """
         if call.operation is Operation.INITIALIZATION:
             return await self._initialize(call)
@@ -94,7 +106,8 @@ class ChildHost:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _initialize(self, call: Call) -> Answer:
-        self._check_interpreter()
+        if lacks := self._lacks:
+            raise MissingLibrary(lacks)
         if self._is_initializing:
             raise ModelBusy(f"{self.spec.model_id} is being loaded; try again later")
         self._is_initializing = self._is_wanted = True
@@ -120,13 +133,6 @@ class ChildHost:
                 raise answer
         return max((one for one in answers if isinstance(one, Answer)), key=lambda one: one.status)
 
-    def _check_interpreter(self) -> None:
-        if not Path(self._options.python).exists():
-            raise MissingLibrary(
-                f"the environment of {self.spec.model_id} is not installed;"
-                f" {self.spec.how_to_install}"
-            )
-
     async def _infer(self, call: Call) -> Answer:
         delay = f"{self.spec.model_id} was being started or loaded"
         while True:
@@ -143,6 +149,8 @@ class ChildHost:
         """Choose the child with the fewest requests; wait for one while any may come up."""
         while True:
             if not self._is_wanted:
+                if self.spec.is_ready_at_once and (lacks := self._lacks):
+                    raise MissingLibrary(lacks)
                 raise ModelNotReady(
                     f"{self.spec.model_id} is uninitialized;"
                     f" load it with POST /forecast/v1/{self.spec.model_id}/initialization"
@@ -169,7 +177,7 @@ class ChildHost:
     def _status_without_child(self) -> Answer:
         troubles = [child.trouble for child in self._children]
         state = "initializing" if self._is_wanted else "uninitialized"
-        details = None
+        details = self._lacks
         if self._is_wanted and all(troubles):
             state, details = "error", f"its host {troubles[0]}; the gateway's log says why"
         return Answer(200, orjson.dumps(_NO_CHILD | {"model_status": state, "details": details}))

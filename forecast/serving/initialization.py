@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from forecast.core.errors import InvalidRequest
-from forecast.data.validation import read_json, validated, validated_options
+from forecast.core.validation import read_json, validated, validated_options
 from forecast.models.base.config import ModelConfig
 from forecast.models.spec import ModelSpec
 

@@ -19,7 +19,7 @@ from forecast.core.errors import (
     ModelNotReady,
 )
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.data.as_of import Wanted
+from forecast.data.parameters import Wanted
 from forecast.models.spec import ModelSpec
 from forecast.serving.as_of import Active, Choice, choose
 from forecast.serving.batching import Outcome

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forecast.core.atomic import discard, taken, taken_at_once
+from forecast.core.atomic import acquire_lock, discard, try_acquire_lock
 from forecast.store.layout import Layout, explained
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def drafting(layout: Layout) -> Iterator[Path]:
+def new_draft(layout: Layout) -> Iterator[Path]:
     """Give an empty folder, which is removed in the end unless it was published.
 
     A lock file beside it tells that its process lives.
@@ -25,7 +25,7 @@ def drafting(layout: Layout) -> Iterator[Path]:
     draft = layout.drafts / uuid.uuid4().hex
     lock = draft.with_suffix(_LOCK)
     with explained():
-        handle = taken(lock)
+        handle = acquire_lock(lock)
     try:
         with explained():
             draft.mkdir()
@@ -52,7 +52,7 @@ def put_away(path: Path, layout: Layout) -> None:
 
 def _sweep(layout: Layout) -> None:
     for lock in layout.drafts.glob(f"*{_LOCK}"):
-        handle = taken_at_once(lock)
+        handle = try_acquire_lock(lock)
         if handle is not None:
             discard(lock.with_suffix(""))
             lock.unlink(missing_ok=True)

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from forecast.core.atomic import taken, taken_at_once
+from forecast.core.atomic import acquire_lock, try_acquire_lock
 
 
 class Hold:
     """Keeps a version from being removed until released, or until this process is gone."""
 
     def __init__(self, lock: Path) -> None:
-        self._handle: int | None = taken(lock, shared=True)
+        self._handle: int | None = acquire_lock(lock, shared=True)
 
     def release(self) -> None:
         """Let go; twice is fine."""
@@ -38,7 +38,7 @@ class Hold:
 def unused(lock: Path) -> Iterator[bool]:
     """Tell whether nobody holds a version, and keep everybody from it until the end if so."""
     with ExitStack() as stack:
-        handle = taken_at_once(lock)
+        handle = try_acquire_lock(lock)
         if handle is not None:
             stack.callback(os.close, handle)
             stack.callback(lock.unlink, missing_ok=True)

@@ -163,7 +163,7 @@ def take_in(shelf: ModelShelf, name: str, place: str, fill: Callable[[Path], Non
     Raises:
         SourceUnavailable: what came is damaged; names the file.
     """
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         fill(draft)
         read_manifest_of(draft, shelf, name, place)
         try:

@@ -44,13 +44,13 @@ class ModelShelf:
         self._config = layout.config
         self._catalog = Catalog(layout)
 
-    def drafting(self) -> AbstractContextManager[Path]:
+    def new_draft(self) -> AbstractContextManager[Path]:
         """Give an empty folder to write a version into; it is removed unless published.
 
         Raises:
             StoreError: the disk does not take it.
         """
-        return drafts.drafting(self._layout)
+        return drafts.new_draft(self._layout)
 
     def propose(
         self,
@@ -110,7 +110,7 @@ class ModelShelf:
         if not backups:
             raise VersionNotFound(f"{self.model_id} has no backup of {name[:80]!r}")
         metadata = verify(backups[-1][1]).metadata
-        with self.drafting() as draft, explained():
+        with self.new_draft() as draft, explained():
             shutil.copytree(backups[-1][1], draft, dirs_exist_ok=True)
             return self.publish(draft, metadata, overwrite=True)
 

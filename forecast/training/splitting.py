@@ -1,15 +1,15 @@
 """What of each series is learned from, what chooses the weights, and what compares versions."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 import numpy as np
 
 from forecast.core.errors import InvalidRequest
-from forecast.core.times import to_datetime64
+from forecast.core.times import day_end, to_datetime64
 from forecast.core.types import Series
-from forecast.jobs.plans import Validation
+from forecast.training.plan import Validation
 
 _EVALUATED_SHARE = 0.1  # of a series, at most, but one horizon at least
 _MOST_ORIGINS = 10  # of each series
@@ -88,6 +88,36 @@ def check_held_back(lengths: Sequence[int], validation: Validation, horizon: int
     )
 
 
+def check_enough(
+    series: Sequence[Series],
+    cutoff: date | None,
+    validation: Validation,
+    horizon: int,
+    pointer: str,
+) -> None:
+    """Refuse a cutoff before which no series holds one step and a horizon after it.
+
+    Raises:
+        InvalidRequest: at the pointer, or at no field where there is no cutoff.
+    """
+    kept = [one if cutoff is None else one.until(day_end(cutoff)) for one in series]
+    kept = [one for one in kept if one.length and not np.isnan(one.target).all()]
+    left = max((_left(one.length, validation, horizon) for one in kept), default=0)
+    if left > horizon:
+        return
+    until = f" up to {cutoff}" if cutoff else ""
+    detail = (
+        f"the longest series leaves {left} steps{until} to learn from, without what is held back"
+        f" for validation; one step and the horizon need {horizon + 1}"
+    )
+    raise InvalidRequest.field(pointer, detail) if cutoff else InvalidRequest(detail)
+
+
+def _left(length: int, validation: Validation, horizon: int) -> int:
+    held = held_steps(length, validation, horizon)
+    return 0 if validation.horizons and not held else length - held
+
+
 def _is_asked(validation: Validation) -> bool:
     asked = validation.share if validation.horizons is None else validation.horizons
     return asked > 0
@@ -106,10 +136,12 @@ class Evaluation(NamedTuple):
     Attributes:
         before: what may be learned from; each series once.
         held_out: a series for each origin; its last horizon is what is compared.
+        horizon: steps.
     """
 
     before: tuple[Series, ...]
     held_out: tuple[Series, ...] = ()
+    horizon: int = 1
 
 
 def hold_out_newer(series: Sequence[Series], seen: datetime, horizon: int) -> Evaluation:
@@ -126,7 +158,8 @@ def hold_out_newer(series: Sequence[Series], seen: datetime, horizon: int) -> Ev
         held_out += [
             one.until(one.length - number * horizon).last(_MOST_STEPS) for number in range(origins)
         ]
-    return Evaluation(tuple(before), tuple(one for one in held_out if _is_measurable(one, horizon)))
+    measurable = tuple(one for one in held_out if _is_measurable(one, horizon))
+    return Evaluation(tuple(before), measurable, horizon)
 
 
 def _count_origins(series: Series, after: np.datetime64, horizon: int) -> int:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from forecast.api.alias_routes import Versions
 from forecast.api.health import ReadyCheck, check_of_jobs, check_of_store
-from forecast.api.training_routes import Training
+from forecast.api.training_routes import TrainingJobs
 from forecast.jobs.jobs import Jobs
 from forecast.jobs.supervisor import WorkersOptions, WorkerSupervisor
 from forecast.settings import Settings
-from forecast.training.requests.datasets import Datasets
-from forecast.training.requests.defaults import DefaultDataset
+from forecast.training.data import default_data
+from forecast.training.datasets import Datasets
+from forecast.training.requests import JobReader
 from forecast.wiring.shared import child_environment, data_policy, store_of
 from forecast.wiring.sync import sync_of
 
@@ -25,7 +26,7 @@ class TrainingParts:
         checks: what must be ready before work is sent here.
     """
 
-    training: Training
+    training: TrainingJobs
     versions: Versions
     checks: Mapping[str, ReadyCheck]
     workers: WorkerSupervisor
@@ -53,13 +54,14 @@ def training_parts(settings: Settings, environment: Mapping[str, str]) -> Traini
     jobs = Jobs(settings.jobs_folder, settings.jobs_database, settings.jobs)
     policy = data_policy(settings)
     datasets = Datasets(settings.datasets_folder, policy)
-    default = DefaultDataset.of(settings.default_dataset, settings.default_dataset_schema)
+    default = default_data(settings.default_dataset, settings.default_dataset_schema)
+    reader = JobReader(policy, datasets, settings.accept_licenses, default)
     checks = {
         "store": check_of_store(store.config.root),
         "jobs": check_of_jobs(jobs, needs_worker=settings.jobs.workers > 0),
     }
     return TrainingParts(
-        training=Training(jobs, policy, datasets, default, settings.accept_licenses),
+        training=TrainingJobs(jobs, reader),
         versions=Versions(store, sync.push_aliases),
         checks=checks,
         workers=WorkerSupervisor(_workers_options(settings, environment)),

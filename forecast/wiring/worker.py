@@ -12,11 +12,10 @@ from forecast.jobs.working import Kinds
 from forecast.models.spec import ModelSpec
 from forecast.settings import Settings
 from forecast.store.sync import StoreSync
-from forecast.training.backtests.backtest import run_backtest
-from forecast.training.fits import Fits
-from forecast.training.processes.limits import ChildLimits
-from forecast.training.processes.options import ProcessOptions
-from forecast.training.snapshots import run_training
+from forecast.training.backtest import run_backtest
+from forecast.training.child import ModelProcess
+from forecast.training.train import run_training
+from forecast.training.trainer import Trainer
 from forecast.wiring.shared import (
     child_environment,
     interpreter_of,
@@ -53,11 +52,12 @@ def kinds_of(settings: Settings, environment: Mapping[str, str]) -> Kinds:
     sync = sync_of(settings, store)
     process = partial(_process, settings, _variables(settings, environment))
     is_copied = settings.storage_backend != "local"
-    fits = Fits(store, sources_of(settings, store), process, sync if is_copied else None)
+    remote = sync if is_copied else None
+    trainer = Trainer(store, sources_of(settings, store), process, remote)
     copies = partial(_copied, sync) if is_copied else None
     return {
-        JobKind.TRAINING: partial(run_training, fits=fits, sync=copies),
-        JobKind.BACKTEST: partial(run_backtest, fits=fits, sync=sync),
+        JobKind.TRAINING: partial(run_training, trainer=trainer, sync=copies),
+        JobKind.BACKTEST: partial(run_backtest, trainer=trainer, remote=sync),
     }
 
 
@@ -67,18 +67,17 @@ def _variables(settings: Settings, environment: Mapping[str, str]) -> dict[str, 
     return variables
 
 
-def _process(settings: Settings, variables: Mapping[str, str], spec: ModelSpec) -> ProcessOptions:
+def _process(settings: Settings, variables: Mapping[str, str], spec: ModelSpec) -> ModelProcess:
     secrets = operator_config(spec, settings)
-    return ProcessOptions(
+    return ModelProcess(
         python=interpreter_of(spec, settings),
         environment=variables,
         operator_config={
             name: value.get_secret_value() if isinstance(value, SecretStr) else value
             for name, value in secrets.items()
         },
-        limits=ChildLimits(
-            cancel_s=settings.jobs.training_cancel_s, memory_bytes=memory_bytes(settings)
-        ),
+        cancel_s=settings.jobs.training_cancel_s,
+        memory_bytes=memory_bytes(settings),
     )
 
 

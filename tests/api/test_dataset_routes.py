@@ -7,7 +7,7 @@ import pytest
 
 from forecast.api.examples import DATASETS
 from tests.api.test_training_routes import gateway
-from tests.training.requests.request_helpers import CSV, FORM, TABLE, form
+from tests.training.request_helpers import CSV, FORM, TABLE, form
 
 DATASETS_PATH = "/forecast/v1/datasets"
 

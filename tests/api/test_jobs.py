@@ -22,9 +22,9 @@ from forecast.jobs.database import clock, engine_of
 from forecast.jobs.event_rows import append
 from forecast.jobs.folders import RESULT
 from forecast.jobs.jobs import Jobs
-from forecast.jobs.plans import BacktestPlan, TrainingPlan
-from forecast.jobs.records import Job, JobOutcome, JobProgress
-from forecast.training.backtests.results import TABLE
+from forecast.jobs.plans import JobPlan
+from forecast.jobs.records import Job, JobKind, JobOutcome, JobProgress
+from forecast.training.results import TABLE
 from tests.api.serving import OPTIONS, caller, replying, running, status_answer
 from tests.api.training_parts import training_in
 
@@ -43,8 +43,9 @@ class Bench:
     folder: os.PathLike[str]
     engine: object
 
-    def submit(self, plan: TrainingPlan | BacktestPlan | None = None) -> Job:
-        return asyncio.run(self.jobs.submit(plan or TrainingPlan(model_id="toy"), [SERIES]))
+    def submit(self, model_id: str = "toy", kind: JobKind = JobKind.TRAINING, **work: str) -> Job:
+        plan = JobPlan(kind=kind, model_id=model_id, work=work)
+        return asyncio.run(self.jobs.submit(plan, [SERIES]))
 
     def work(self, job_id: str, *steps) -> None:
         """Do what a worker does to the job, each step a transaction."""
@@ -125,8 +126,8 @@ def served(tmp_path):
 
 def test_jobs_are_listed_newest_first_by_filters_and_page_by_page(served):
     assert served.client.get(JOBS).json() == {"jobs": [], "count": 0, "next": None}
-    made = [served.submit(TrainingPlan(model_id=name)).id for name in ("toy", "lstm", "toy")]
-    made.append(served.submit(BacktestPlan(model_id="toy", horizon=2)).id)
+    made = [served.submit(name).id for name in ("toy", "lstm", "toy")]
+    made.append(served.submit(kind=JobKind.BACKTEST).id)
     served.work(made[0], begin)
 
     def listed(**asked: object) -> list[str]:
@@ -242,7 +243,7 @@ def test_a_result_is_there_once_the_job_has_succeeded(shared):
 
 
 def test_the_forecasts_of_a_backtest_come_as_parquet_to_who_accepts_that(shared):
-    job_id = shared.submit(BacktestPlan(model_id="toy", horizon=2)).id
+    job_id = shared.submit(kind=JobKind.BACKTEST).id
     table = pa.table({"item_id": ["a", "a"], "mean": [1.0, 2.0]})
     pq.write_table(table, shared.folder / job_id / TABLE)
     (shared.folder / job_id / RESULT).write_text("{}")
@@ -271,7 +272,7 @@ def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_is_told_to_end(
 
 
 def test_a_job_that_failed_is_tried_again_as_a_new_one(shared):
-    job_id = shared.submit(TrainingPlan(model_id="toy", data_reference="of the test")).id
+    job_id = shared.submit(data_reference="of the test").id
     refused = shared.client.post(f"{JOBS}/{job_id}/retry")
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
     shared.work(job_id, begin, end("failed", error={"code": "x", "detail": "y"}))

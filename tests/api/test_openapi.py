@@ -200,10 +200,10 @@ def test_a_model_shows_its_own_options(document, model_id):
         ("Parameters", "model_options", "AnyModelOptions"),
         ("NamedFileParameters", "model_options", "AnyModelOptions"),
         ("InitializationRequest", "options", "AnyModelConfig"),
-        ("InlineTraining", "config", "AnyModelConfig"),
-        ("DatasetBacktest", "config", "AnyModelConfig"),
-        ("TrainingFields", "config", "AnyModelConfig"),
-        ("BacktestFields", "config", "AnyModelConfig"),
+        ("TrainingRequest", "config", "AnyModelConfig"),
+        ("BacktestRequest", "config", "AnyModelConfig"),
+        ("TrainingPlan", "config", "AnyModelConfig"),
+        ("BacktestPlan", "config", "AnyModelConfig"),
     ],
 )
 def test_a_body_takes_the_options_of_any_model(document, shape, field, name):

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from forecast.core.state import ModelMetadata
-from forecast.data.envelope import timeout_of
+from forecast.data.bodies import timeout_of
 from forecast.data.policy import DataPolicy
 from forecast.jobs import worker_rows
 from forecast.jobs.database import clock, engine_of, prepare
@@ -115,7 +115,7 @@ def document(tmp_path_factory):
 def ready_to_work(chosen: Settings) -> Iterator[None]:
     """Have a worker that lives and does nothing, so that all jobs wait; and a stored version."""
     shelf = ModelStore(StoreConfig(root=chosen.models_folder)).model("statistical")
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         (draft / "config.json").write_text("{}")
         shelf.publish(draft, ModelMetadata(model_id="statistical", version="v1.0"))
     shelf.aliases.set("current", "v1.0", who="a test", why="to have one")

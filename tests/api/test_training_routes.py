@@ -14,12 +14,14 @@ import pytest
 from forecast.api.app import create_app
 from forecast.api.examples import BACKTESTS, SHORT_TRAININGS, TRAININGS
 from forecast.api.options import ApiOptions
-from forecast.jobs.plans import BacktestPlan, TrainingPlan, read_plan, read_plan_series
+from forecast.jobs.plans import read_plan, read_plan_series
+from forecast.jobs.records import JobKind
 from forecast.models import MODEL_REGISTRY
-from forecast.training.requests.defaults import DefaultDataset
+from forecast.training.data import JobData, default_data
+from forecast.training.plan import BacktestPlan, TrainingPlan
 from tests.api.serving import OPTIONS, caller, replying, running, spec_of, status_answer
 from tests.api.training_parts import training_in
-from tests.training.requests.request_helpers import CSV, FORM, TABLE, form
+from tests.training.request_helpers import CSV, FORM, TABLE, form
 
 TRAINING, BACKTEST = "/forecast/v1/lstm/training", "/forecast/v1/lstm/backtest"
 JOBS = "/forecast/v1/jobs"
@@ -29,11 +31,12 @@ BODY = {"inputs": [SERIES], "config": CONFIG}
 
 
 @contextmanager
-def gateway(folder: Path, default: DefaultDataset | None = None, **options: object):
+def gateway(folder: Path, default: JobData | None = None, **options: object):
     """Serve an LSTM, and a model that learns nothing; no worker takes the jobs up."""
     hosts = {name: replying(name, status_answer("ready")) for name in ("lstm", "toy")}
     hosts["lstm"].spec, hosts["toy"].spec = MODEL_REGISTRY["lstm"], spec_of("toy")
-    training = replace(training_in(folder, **options), default_dataset=default)
+    training = training_in(folder, **options)
+    training = replace(training, reader=replace(training.reader, default_data=default))
     app = create_app(hosts, ApiOptions(**OPTIONS), training=training)
     with running(app) as url, caller(url) as client:
         yield client
@@ -55,7 +58,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(home):
-    with gateway(home, DefaultDataset.of("sales"), training_queue=100) as client:
+    with gateway(home, default_data("sales"), training_queue=100) as client:
         schema = {"timestamp": "date", "item_id": "store", "target": "sales"}
         files = {"file": ("stores.csv", (home / "data" / "stores.csv").read_bytes())}
         put = client.put(
@@ -73,12 +76,16 @@ def folder_of(home: Path, answer) -> Path:
     return home / "jobs" / job["id"]
 
 
+def training_plan(folder: Path) -> TrainingPlan:
+    return TrainingPlan.model_validate(read_plan(folder).work)
+
+
 def test_a_training_becomes_a_plan_and_whole_series(client, home):
     asked = BODY | {"validation": {"horizons": 1}, "cutoff": "2020-12-31", "promote": "never"}
     folder = folder_of(home, client.post(TRAINING, json=asked))
-    plan = read_plan(folder)
-    assert isinstance(plan, TrainingPlan)
-    assert (plan.model_id, plan.config, plan.promote) == ("lstm", CONFIG, "never")
+    plan = training_plan(folder)
+    assert (plan.config, plan.promote) == (CONFIG, "never")
+    assert read_plan(folder).model_id == "lstm"
     (series,) = read_plan_series(folder)
     np.testing.assert_array_equal(series.target, [range(60)])
 
@@ -86,18 +93,18 @@ def test_a_training_becomes_a_plan_and_whole_series(client, home):
 def test_a_backtest_becomes_a_plan_and_whole_series(client, home):
     asked = {"inputs": [SERIES], "horizon": 4, "windows": 3, "step": 2, "version": "champion"}
     answer = client.post(BACKTEST, json=asked)
-    plan = read_plan(folder_of(home, answer))
-    assert isinstance(plan, BacktestPlan)
+    job = read_plan(folder_of(home, answer))
+    plan = BacktestPlan.model_validate(job.work)
     assert answer.json()["kind"] == "backtest"
     assert (plan.horizon, plan.windows, plan.source) == (4, 3, "store:champion")
 
 
 def test_the_query_leaves_the_past_years_out(client, home):
     asked = BODY | {"snapshots": {"bootstrap_years": 1}}
-    with_years = read_plan(folder_of(home, client.post(TRAINING, json=asked)))
+    with_years = training_plan(folder_of(home, client.post(TRAINING, json=asked)))
     assert with_years.snapshots.bootstrap_years == 1
     without = client.post(TRAINING, json=asked, params={"skip_snapshot": "true"})
-    assert read_plan(folder_of(home, without)).snapshots is None
+    assert training_plan(folder_of(home, without)).snapshots is None
     assert client.post(TRAINING, json=asked, params={"skip_snapshot": "2"}).status_code == 422
 
 
@@ -113,7 +120,7 @@ def test_every_backtest_shown_is_accepted(client, home, name):
 
 @pytest.mark.parametrize("name", SHORT_TRAININGS)
 def test_every_short_training_shown_is_accepted(client, home, name):
-    plan = read_plan(
+    plan = training_plan(
         folder_of(home, client.post("/train/lstm", json=SHORT_TRAININGS[name]["value"]))
     )
     assert plan.data_reference.startswith("dataset:sales@")
@@ -121,7 +128,7 @@ def test_every_short_training_shown_is_accepted(client, home, name):
 
 
 def test_a_short_training_needs_no_body(client, home):
-    plan = read_plan(folder_of(home, client.post("/train/lstm?skip_snapshot=true")))
+    plan = training_plan(folder_of(home, client.post("/train/lstm?skip_snapshot=true")))
     assert plan.snapshots is None
 
 
@@ -143,7 +150,7 @@ def test_an_upload_is_learned_from_and_kept_where_asked(client, home):
     assert len(read_plan_series(folder_of(home, again))) == 2
     unnamed = form(schema=TABLE["schema"], parameters={"horizon": 2, "windows": 1})
     answer = client.post(BACKTEST, content=unnamed, headers={"Content-Type": FORM})
-    assert isinstance(read_plan(folder_of(home, answer)), BacktestPlan)
+    assert read_plan(folder_of(home, answer)).kind is JobKind.BACKTEST
 
 
 @pytest.mark.parametrize(

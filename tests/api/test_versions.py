@@ -26,7 +26,7 @@ def publish(store: ModelStore, name: str, **changes: object) -> None:
     fields: dict[str, object] = {"model_id": "toy", "version": name, "item_ids": ("a", "b")}
     if day != name:
         fields |= {"kind": "snapshot", "cutoff": f"{day}T23:59:59Z"}
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         (draft / "weights").mkdir()
         (draft / "weights" / "model.safetensors").write_bytes(WEIGHTS.get(name, name.encode()))
         (draft / "config.json").write_text("{}")

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from forecast.api.training_routes import Training
+from forecast.api.training_routes import TrainingJobs
 from forecast.data.policy import DataPolicy
 from forecast.jobs.jobs import Jobs
 from forecast.jobs.limits import JobLimits
-from forecast.training.requests.datasets import Datasets
+from forecast.training.datasets import Datasets
+from forecast.training.requests import JobReader
 
 
 def training_in(
@@ -15,9 +16,9 @@ def training_in(
     database_url: str | None = None,
     poll_s: float = 0.5,
     **limits: int,
-) -> Training:
+) -> TrainingJobs:
     """Build what the routes that start and show jobs need; nothing is connected yet."""
     url = database_url or f"sqlite:///{home / 'jobs.db'}"
     jobs = Jobs(home / "jobs", url, JobLimits(**limits), poll_s=poll_s)
     policy = DataPolicy(data_roots=(home / "data",), max_datasets=max_datasets)
-    return Training(jobs, policy, Datasets(home / "datasets", policy))
+    return TrainingJobs(jobs, JobReader(policy, Datasets(home / "datasets", policy)))

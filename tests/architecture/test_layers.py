@@ -14,6 +14,17 @@ TREES = {
 
 # From the bottom up; a layer imports its own and those below it.
 LAYERS = ("core", "models", "store", "data", "jobs", "serving", "training", "api")
+# The stages of forecast/data, and the files of each; a file imports those before it.
+DATA_STAGES = {
+    "read: bytes to documents and tables": (
+        ("policy", "bodies", "text_files", "binary_files", "urls", "files")
+    ),
+    "roles: what each column or field means": ("inline", "times", "tables"),
+    "series: values on a regular grid": ("time_axis", "inputs", "panels", "parameters"),
+    "edge: the named-file shape, requests and answers": (
+        ("named_file", "named_series", "requests", "answers")
+    ),
+}
 COMPOSITION = {
     "settings",
     "keys",
@@ -30,7 +41,7 @@ READ_THE_ENVIRONMENT = {
     "main.py",
     "host.py",
     "worker.py",
-    "training/processes/runner.py",  # a process of its own: torchrun tells it its rank
+    "training/worker_main.py",  # a process of its own: torchrun tells it its rank
 }
 WEB = {"fastapi", "starlette", "uvicorn"}
 MODEL_LIBRARIES = {
@@ -110,6 +121,17 @@ def test_every_layer_is_there_to_be_checked():
 def test_a_file_imports_only_its_own_layer_and_those_below():
     layers = {file: layer_of(file) for file in TREES if layer_of(file) in LAYERS}
     wrong = {file: ours(file) - allowed_layers(layer) for file, layer in layers.items()}
+    assert offenders(wrong) == {}
+
+
+def test_the_files_of_data_import_only_those_before_them():
+    order = [name for names in DATA_STAGES.values() for name in names]
+    files = {Path(file).stem: file for file in TREES if layer_of(file) == "data"}
+    assert files.keys() - {"__init__"} == set(order)
+    wrong = {
+        name: ours(files[name], within="forecast.data") - set(order[:at])
+        for at, name in enumerate(order)
+    }
     assert offenders(wrong) == {}
 
 

@@ -8,9 +8,9 @@ import pytest
 from forecast.core.errors import NotTrainable
 from forecast.core.frequency import Frequency
 from forecast.core.types import Series
-from forecast.jobs.plans import Validation
 from forecast.models.base.config import TrainingMode
 from forecast.models.base.model import BaseTimeSeriesModel
+from forecast.training.plan import Validation
 from forecast.training.splitting import split
 
 LENGTHS = (420, 300, 280)

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from forecast.core.atomic import discard, locked, publish, taken, taken_at_once, write_text
+from forecast.core.atomic import (
+    acquire_lock,
+    discard,
+    locked,
+    publish,
+    try_acquire_lock,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_whole_with_its_mode_and_nothing_beside_it(tmp_path):
@@ -75,24 +82,24 @@ def test_a_holder_that_is_killed_frees_its_lock(tmp_path):
 
 def test_a_lock_is_shared_by_those_who_ask_for_that_and_taken_alone_by_nobody_meanwhile(tmp_path):
     path = tmp_path / "lock"
-    first, second = taken(path, shared=True), taken(path, shared=True)
-    assert taken_at_once(path) is None
+    first, second = acquire_lock(path, shared=True), acquire_lock(path, shared=True)
+    assert try_acquire_lock(path) is None
     os.close(first)
-    assert taken_at_once(path) is None
+    assert try_acquire_lock(path) is None
     os.close(second)
-    alone = taken_at_once(path)
+    alone = try_acquire_lock(path)
     assert alone is not None
     os.close(alone)
 
 
 def test_a_lock_whose_file_was_removed_meanwhile_is_taken_anew(tmp_path):
     path = tmp_path / "lock"
-    first = taken(path)
+    first = acquire_lock(path)
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(taken, path)
+        waiting = threads.submit(acquire_lock, path)
         path.unlink()
         os.close(first)
         second = waiting.result(60)
     assert path.stat().st_ino == os.fstat(second).st_ino
-    assert taken_at_once(path) is None
+    assert try_acquire_lock(path) is None
     os.close(second)

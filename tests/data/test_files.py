@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from forecast.core.errors import BadData, InvalidRequest, TooLarge, UnsupportedFormat
-from forecast.data.cells import numbers_of
 from forecast.data.files import FileFormat, format_of, read_frame
-from forecast.data.frames import covariate_column, number_column, text_column, time_column
 from forecast.data.policy import DataPolicy
+from forecast.data.tables import covariate_column, number_column, text_column, time_column
+from forecast.data.text_files import numbers_of
 
 FRAME = pd.DataFrame(
     {

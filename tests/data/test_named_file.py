@@ -249,7 +249,7 @@ ERRORS = [
         {"sales": "target", "price": "static_numerical"},
         {"use_covariates": True, "context_end_date": "2026-01-06"},
         "/data_definition/price",
-        "has 2: ['5.0', '6.0']",
+        "has 2 values for the file; expected one, not ['5.0', '6.0']",
     ),
 ]
 

@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from forecast.core.types import is_categorical
-from forecast.data.as_of import Wanted
+from forecast.data.parameters import Wanted
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader, Shape
 

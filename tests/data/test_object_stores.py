@@ -2,7 +2,7 @@ import fsspec
 import pytest
 
 from forecast.core.errors import FileMissing, Forbidden, MissingLibrary, TooLarge
-from forecast.data.object_stores import is_object_store, read_object, read_with_fsspec
+from forecast.data.files import is_object_store, read_object, read_with_fsspec
 from forecast.data.policy import DataPolicy
 
 ALLOWED = DataPolicy(object_store_prefixes=("s3://bucket/forecasts/", "gs://other"))

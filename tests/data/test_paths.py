@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forecast.core.errors import FileMissing, Forbidden, ForecastError, TooLarge
-from forecast.data.paths import read_local
+from forecast.data.files import read_local
 
 SECRET = b"nobody may read this"
 

@@ -5,8 +5,7 @@ import pytest
 
 from forecast.data.inline import ForecastRequest, ForecastResponse
 from forecast.data.named_file import NamedFileRequest, NamedFileResponse
-from forecast.data.tables import TableRequest
-from forecast.data.uploads import UploadForm
+from forecast.data.tables import TableRequest, UploadForm
 
 MODELS = [
     ForecastRequest,

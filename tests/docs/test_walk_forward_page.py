@@ -77,7 +77,7 @@ def test_the_blocks_work_as_they_stand(tmp_path):
 def test_every_option_and_default_is_in_the_table():
     from dataclasses import MISSING, fields
 
-    from forecast.training.walkforward import WalkForward
+    from forecast.training.walk_forward import WalkForward
 
     for one in fields(WalkForward):
         assert f"`{one.name}`" in PAGE

@@ -21,7 +21,7 @@ def publish(shelf: ModelShelf, name: str, value: float = 1.0, **fields: object) 
     """Publish weights of one number; a date in the name makes it that day's snapshot."""
     day = snapshot_day(name)
     metadata = metadata_of(shelf.model_id, name, day, fields)
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         write(draft, files_of(metadata, value))
         return shelf.publish(draft, metadata, overwrite=True)
 

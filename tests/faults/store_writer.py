@@ -34,7 +34,7 @@ def shelf_at(root: Path) -> ModelShelf:
 
 
 def publish(shelf: ModelShelf, name: str, content: str, *, overwrite: bool = False) -> None:
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         (draft / "weights").mkdir()
         (draft / "config.json").write_text("{}")
         (draft / "weights" / "model.safetensors").write_text(content)

@@ -19,8 +19,8 @@ import pytest
 from forecast.core.types import Series
 from forecast.jobs.jobs import Jobs
 from forecast.jobs.limits import JobLimits
-from forecast.jobs.plans import TrainingPlan
-from forecast.jobs.records import Job
+from forecast.jobs.plans import JobPlan
+from forecast.jobs.records import Job, JobKind
 
 SERVER = "postgresql://127.0.0.1:5432"
 ROOT = Path(__file__).parents[2]
@@ -97,9 +97,9 @@ def workers(folder: Path, url: str, *names: str, **options: object) -> Iterator[
             worker.end()
 
 
-def plan(**config: object) -> TrainingPlan:
+def plan(**work: object) -> JobPlan:
     """Make the plan of a job: `steps` of them, `gated` ones wait for `open_gate`."""
-    return TrainingPlan(model_id="lstm", config={"steps": 1, **config})
+    return JobPlan(kind=JobKind.TRAINING, model_id="lstm", work={"steps": 1, **work})
 
 
 def jobs_of(folder: Path, url: str, **options: int) -> Jobs:

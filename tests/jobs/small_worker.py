@@ -11,8 +11,8 @@ from pathlib import Path
 from forecast.core.errors import InvalidRequest
 from forecast.jobs.context import JobContext, Stopped
 from forecast.jobs.limits import JobLimits
-from forecast.jobs.plans import TrainingPlan
-from forecast.jobs.records import JobKind, JobOutcome, JobProgress
+from forecast.jobs.plans import JobPlan
+from forecast.jobs.records import FitResult, JobKind, JobOutcome, JobProgress
 from forecast.jobs.worker import Worker
 from forecast.logs import configure_logging
 from tests.jobs.jobs_at_work import EFFECTS
@@ -20,30 +20,31 @@ from tests.jobs.jobs_at_work import EFFECTS
 WRITE = "import sys; open(sys.argv[1], 'a').write(sys.argv[2] + '\\n')"
 
 
-def take_steps(plan: TrainingPlan, context: JobContext) -> JobOutcome:
+def take_steps(plan: JobPlan, context: JobContext) -> JobOutcome:
     """Take the steps of a plan; the results say in what order they were."""
     done = []
-    for number in range(plan.config["steps"]):
+    for number in range(plan.work["steps"]):
         place = {"window": str(number), "window_number": number + 1}
         context.report(JobProgress(phase="stepping", loss=math.inf, **place))
         result = context.step(f"step {number}", lambda: step(plan, context, number))  # noqa: B023
-        done.append(result["number"])
+        done.append(result.pop("number"))
+        context.record_fit(FitResult.model_validate(result))
     return JobOutcome(
         state="succeeded", metrics={"steps": len(done), "none": math.nan}, message=f"did {done}"
     )
 
 
-def step(plan: TrainingPlan, context: JobContext, number: int) -> dict[str, object]:
-    if number == plan.config.get("fails"):
+def step(plan: JobPlan, context: JobContext, number: int) -> dict[str, object]:
+    if number == plan.work.get("fails"):
         raise InvalidRequest(f"step {number} cannot be")
-    if number == plan.config.get("breaks"):
+    if number == plan.work.get("breaks"):
         raise RuntimeError("a mistake of ours")
-    write(context.folder / EFFECTS, number, in_child=plan.config.get("in_child", False))
+    write(context.folder / EFFECTS, number, in_child=plan.work.get("in_child", False))
     with context.log.open("a") as log:
         log.write(f"step {number} was done\n")
-    if number == plan.config.get("dies"):
+    if number == plan.work.get("dies"):
         signal.raise_signal(signal.SIGKILL)
-    if number == plan.config.get("gated"):
+    if number == plan.work.get("gated"):
         wait(context)
     return {
         "number": number,

@@ -20,7 +20,7 @@ from forecast.core.errors import (
 from forecast.jobs.folders import end_of_log, new_id
 from forecast.jobs.log_file import told
 from forecast.jobs.log_tail import LogTail
-from forecast.jobs.plans import BacktestPlan, read_plan, read_plan_series
+from forecast.jobs.plans import JobPlan, read_plan, read_plan_series
 from forecast.jobs.records import JobFilter, JobKind, JobState
 from tests.examples import examples
 from tests.jobs.jobs_at_work import SERIES, database_of, jobs_of, plan
@@ -181,7 +181,7 @@ def test_a_gateway_that_starts_again_sees_everything(url, folder):
     async def flow():
         before = jobs_of(folder, url)
         training = await before.submit(plan(steps=7), SERIES)
-        past = BacktestPlan(model_id="patchtst", horizon=2, warnings=("so what",))
+        past = JobPlan(kind=JobKind.BACKTEST, model_id="patchtst", warnings=("so what",))
         backtest = await before.submit(past, SERIES)
         last = await before.submit(plan(), SERIES)
         await before.cancel(last.id)

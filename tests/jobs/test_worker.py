@@ -90,7 +90,8 @@ def check_events(told: list[JobEvent], over: Job) -> None:
     seen = [event.data["window"] for event in told if event.kind == "progress"]
     assert seen == ["0", "1", "2"]
     lines = [event.data["line"] for event in told if event.kind == "log"]
-    assert lines == [f"step {number} was done" for number in range(3)]
+    of_steps = [(f"begin: step {number}", f"step {number} was done") for number in range(3)]
+    assert lines == [line for pair in of_steps for line in pair]
     assert told[-1].kind == "done"
     assert told[-1].data == over.model_dump(mode="json")
 

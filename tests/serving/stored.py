@@ -30,7 +30,7 @@ def publish(shelf: ModelShelf, scale: float, **metadata: object) -> Version:
         weights.data.mul_(scale)
     overwrite = bool(metadata.pop("overwrite", False))
     described = ModelMetadata(model_id=shelf.model_id, **metadata)  # type: ignore[arg-type]
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         model.save_model(draft)
         return shelf.publish(draft, described, overwrite=overwrite)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,24 @@ def test_an_environment_that_is_not_installed_is_told_with_the_command(tmp_path)
         async with running("chronos", options(tmp_path, python=str(tmp_path / "none"))) as host:
             with pytest.raises(MissingLibrary, match="install it with"):
                 await call(host, "initialization")
+
+    asyncio.run(live())
+
+
+def test_a_host_whose_library_is_not_installed_is_not_started_and_says_what_to_install(tmp_path):
+    spec = replace(MODEL_REGISTRY["prophet"], library="a_library_nobody_has")
+    host = ChildHost(spec, options(tmp_path))
+
+    async def live() -> None:
+        await host.start()
+        told = json.loads((await call(host, "status")).body)
+        assert told["model_status"] == "uninitialized"
+        assert "pip install 'forecast-gateway[prophet]'" in told["details"]
+        assert all(child.pid is None for child in host.children)
+        for operation in ("inference", "initialization"):
+            with pytest.raises(MissingLibrary, match="pip install"):
+                await call(host, operation, BODY)
+        await host.close()
 
     asyncio.run(live())
 

@@ -42,7 +42,7 @@ def open_gates():
 def shelf(tmp_path):
     shelf = ModelStore(StoreConfig(root=tmp_path / "models")).model("toy")
     for offset, name in enumerate(("v1.0", "v2.0"), start=1):
-        with shelf.drafting() as draft:
+        with shelf.new_draft() as draft:
             model = ToyModel(ToyModel.spec.config())
             model.offset = float(offset)
             model.save_model(draft)

@@ -21,7 +21,7 @@ from forecast.core.errors import (
 )
 from forecast.core.state import ModelMetadata
 from forecast.core.types import ForecastTask, Series
-from forecast.data.as_of import Wanted
+from forecast.data.parameters import Wanted
 from forecast.data.policy import DataPolicy
 from forecast.data.requests import RequestReader
 from forecast.serving.hosts import Call, Operation
@@ -95,7 +95,7 @@ def service(serve):
 def publish(shelf, name, offset, *, overwrite=False, **metadata):
     model = ToyModel()
     model.offset = offset
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         model.save_model(draft)
         described = ModelMetadata(model_id="toy", version=name, **metadata)
         return shelf.publish(draft, described, overwrite=overwrite)

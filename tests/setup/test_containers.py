@@ -24,30 +24,76 @@ def has_compose() -> bool:
     return asked.returncode == 0
 
 
-def test_there_is_the_gateway_and_a_worker_beside_it():
-    assert set(SERVICES) == {"gateway", "worker"}
-    assert "profiles" not in SERVICES["gateway"]
-    assert SERVICES["worker"]["profiles"] == ["workers"]
-    assert SERVICES["worker"]["image"] == SERVICES["gateway"]["image"]
-    assert SERVICES["worker"]["volumes"] == SERVICES["gateway"]["volumes"]
+OURS = [name for name in SERVICES if name != "postgres"]
 
 
-def test_the_container_of_a_model_is_a_service_like_the_others_built_for_it():
-    model = service_of(MODEL_REGISTRY["chronos"])
-    assert model["build"]["args"] == {
-        "MODEL_NAME": "chronos",
-        "MODEL_PORT": MODEL_REGISTRY["chronos"].default_port,
-        "TORCH_INDEX": "${TORCH_INDEX:-}",
+def test_there_is_the_gateway_and_what_a_profile_adds_to_it():
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    assert profiles == {
+        "gateway": None,
+        "worker": ["workers"],
+        "model": ["template"],
+        "postgres": ["postgres"],
     }
-    assert model["environment"] == COMPOSE["x-environment"]
-    shared = COMPOSE["x-service"]
-    assert {name: model[name] for name in shared} == shared
+    assert SERVICES["worker"]["image"] == SERVICES["gateway"]["image"]
+
+
+def test_the_container_of_a_model_extends_the_one_definition_and_adds_what_is_its_own():
+    port = MODEL_REGISTRY["chronos"].default_port
+    assert service_of(MODEL_REGISTRY["chronos"]) == {
+        "extends": {"file": "docker-compose.yml", "service": "model"},
+        "profiles": ["models"],
+        "image": "forecast-chronos",
+        "build": {
+            "context": ".",
+            "dockerfile": "Dockerfile.forecast",
+            "args": {
+                "MODEL_NAME": "chronos",
+                "MODEL_PORT": port,
+                "TORCH_INDEX": "${TORCH_INDEX:-}",
+            },
+        },
+        "environment": {"FORECAST_PORT": str(port)},
+    }
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_setting_reaches_every_container(name):
+    """All of .env is passed on, but for where a container listens and keeps its files."""
+    service = SERVICES[name]
+    assert service["env_file"] == [{"path": ".env", "required": False}]
+    fixed = {"FORECAST_ADDRESS", "FORECAST_HOME", "FORECAST_PORT", "FORECAST_API_KEY"}
+    assert set(service["environment"]) <= fixed
+    assert service["volumes"] == ["forecast-home:/var/lib/forecast"]
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_limits(name):
+    assert {"mem_limit", "cpus", "pids_limit", "logging"} <= set(SERVICES[name])
+
+
+def test_postgresql_is_started_before_those_who_use_it():
+    for name in ("gateway", "worker"):
+        waits = SERVICES[name]["depends_on"]["postgres"]
+        assert waits == {"condition": "service_healthy", "required": False}
+    assert "healthcheck" in SERVICES["postgres"]
+
+
+def test_the_lock_holds_a_hash_of_all_that_the_images_install():
+    image = (ROOT / "Dockerfile.forecast").read_text()
+    assert image.count("scripts/install --hashes") == image.count("scripts/install -") == 2
+    for file in [ROOT / "lock.txt", *(ROOT / "requirements").glob("*.txt")]:
+        text = file.read_text()
+        versions = re.findall(r"^\S+==\S+", text, re.MULTILINE)
+        hashed = re.findall(r"^\S+==\S+ \\\n +--hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
+        assert len(versions) == len(hashed) > 0
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_container_runs_with_as_few_rights_as_it_can(name):
     service = SERVICES[name]
-    assert service["read_only"] is True
+    assert service.get("read_only", name == "postgres") is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert all(not port.startswith("0.0.0.0") for port in service.get("ports", ()))
@@ -75,7 +121,7 @@ def test_compose_reads_both_files(tmp_path):
     models.write_text(json.dumps(compose_file([MODEL_REGISTRY["chronos"]])))
     files = ["-f", "docker-compose.yml", "-f", str(models)]
     result = subprocess.run(
-        ["docker", "compose", *files, "config", "--format", "json"],
+        ["docker", "compose", *files, "--profile", "models", "config", "--format", "json"],
         cwd=ROOT,
         capture_output=True,
         text=True,

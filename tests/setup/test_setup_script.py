@@ -22,7 +22,7 @@ def fresh(tmp_path: Path) -> Path:
     """Copy what set-up needs into a folder with a space in its name, without .venv."""
     folder = tmp_path / "a fresh clone"
     folder.mkdir()
-    for name in ("setup.sh", "pyproject.toml", "constraints.txt"):
+    for name in ("setup.sh", "pyproject.toml", "lock.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "scripts", folder / "scripts")
     return folder
@@ -189,6 +189,7 @@ def test_a_light_install_forecasts_without_torch_and_tells_how_to_add_the_rest(t
         refused = shell(re.sub(r"-d '.*'", "-d '{}'", initialize, flags=re.DOTALL))
         assert '"missing_library"' in refused
         assert "pip install 'forecast-gateway[chronos]'" in refused
+        assert "prophet" not in (tmp_path / "home/gateway.log").read_text()
     finally:
         run_setup(clone, "stop", "forecast", **settings)
 

@@ -18,7 +18,7 @@ def shelf_at(root: Path, **config: object) -> ModelShelf:
 def publish(
     shelf: ModelShelf, name: str, content: str = "x", *, overwrite: bool = False, **metadata: object
 ) -> Version:
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         (draft / "weights").mkdir()
         (draft / "config.json").write_text("{}")
         (draft / "weights" / "model.safetensors").write_text(content)

@@ -242,7 +242,7 @@ def test_a_manifest_that_names_other_files_is_refused_before_they_are_asked_for(
 
 def test_a_version_that_would_not_be_taken_back_is_not_sent(hub, shelf, remote_of):
     version = publish(shelf, VERSION)
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         write(draft, {"weights/model.pt": b"\x80"})
         pickled = shelf.publish(draft, version.metadata, overwrite=True)
     with pytest.raises(UnsupportedFormat, match=r"model\.pt"):
@@ -261,7 +261,7 @@ def test_another_version_under_this_name_is_refused(hub, shelf, other, remote_of
 
 def test_main_follows_what_current_means_and_holds_nothing_else(hub, shelf, other, remote_of):
     first, second = publish(shelf, "v1.0"), publish(shelf, "v1.1", 2.0)
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         write(draft, {"config.json": b"{}", "weights/one.safetensors": safetensors()})
         third = shelf.publish(draft, first.metadata.model_copy(update={"version": "v2.0"}))
     remote = remote_of(shelf)

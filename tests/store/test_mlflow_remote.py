@@ -180,7 +180,7 @@ def test_what_is_not_there_is_said(shelf, place):
 
 def test_a_version_that_would_not_be_taken_back_is_not_logged(shelf, place):
     metadata = publish(shelf, VERSION).metadata
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         write(draft, {"weights/model.pt": b"\x80"})
         pickled = shelf.publish(draft, metadata, overwrite=True)
     with pytest.raises(UnsupportedFormat, match=r"model\.pt"):

@@ -94,7 +94,7 @@ def test_no_id_of_a_model_is_a_path(tmp_path, model_id):
     ],
 )
 def test_what_has_no_proper_name_is_not_published(shelf, metadata):
-    with shelf.drafting() as draft, pytest.raises(InvalidRequest):
+    with shelf.new_draft() as draft, pytest.raises(InvalidRequest):
         (draft / "config.json").touch()
         shelf.publish(draft, ModelMetadata.model_validate({"model_id": MODEL_ID} | metadata))
     assert shelf.versions() == shelf.snapshots() == []
@@ -232,7 +232,7 @@ def test_a_version_of_the_same_training_is_found_unless_damaged(shelf):
 
 
 def test_a_draft_is_removed_unless_published(shelf):
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         (draft / "file").touch()
         assert draft.is_dir()
     assert list(draft.parent.iterdir()) == []
@@ -241,7 +241,7 @@ def test_a_draft_is_removed_unless_published(shelf):
 def test_the_draft_of_a_killed_writer_is_swept_and_that_of_a_living_one_is_not(shelf, tmp_path):
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom tests.store.stored import shelf_at\n"
-        "with shelf_at(Path(sys.argv[1])).drafting() as draft:\n"
+        "with shelf_at(Path(sys.argv[1])).new_draft() as draft:\n"
         "    (draft / 'file').touch(); print(draft, flush=True); sys.stdin.read()"
     )
     writer = subprocess.Popen(
@@ -276,7 +276,7 @@ def test_what_a_killed_overwriting_moved_aside_is_found_and_put_back(tmp_path):
 def test_a_disk_that_takes_no_more_is_told_without_a_path_and_keeps_the_old(shelf, tmp_path):
     publish(shelf, "v1.0", "old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         (draft / "model.safetensors").write_bytes(bytes(100))
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
         try:
@@ -293,7 +293,7 @@ def test_a_disk_that_takes_no_more_is_told_without_a_path_and_keeps_the_old(shel
 def test_a_root_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     shelf = shelf_at(tmp_path / "file")
-    with pytest.raises(StoreError, match="not a directory"), shelf.drafting():
+    with pytest.raises(StoreError, match="not a directory"), shelf.new_draft():
         pass
     with pytest.raises(StoreError, match="not a directory"):
         shelf.checkpoints("run")

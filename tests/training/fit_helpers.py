@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,19 @@ import numpy as np
 from forecast.core.frequency import Frequency
 from forecast.core.types import Series
 from forecast.jobs.context import JobContext
+from forecast.jobs.plans import JobPlan
 from forecast.jobs.records import JobProgress
+from forecast.models import MODEL_REGISTRY
 from forecast.store.config import StoreConfig
 from forecast.store.hub_settings import HubSettings
 from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
-from forecast.training.fits import Fits
-from forecast.training.processes.limits import ChildLimits
-from forecast.training.processes.options import ProcessOptions
+from forecast.training.child import ModelProcess
+from forecast.training.fit import Fit
+from forecast.training.plan import BacktestPlan, FitPlan, TrainingPlan
+from forecast.training.trainer import Trainer
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-LIMITS = ChildLimits(cancel_s=5.0, poll_s=0.05)
 LSTM = {
     "device": "cpu", "context_length": 12, "horizon": 4, "segment_length": 4, "hidden_dim": 8,
     "max_epochs": None, "max_steps": 20,
@@ -50,11 +52,19 @@ def store_at(folder: Path, **policy: Any) -> ModelStore:
     return ModelStore(StoreConfig(root=folder / "models", **policy))
 
 
-def fits_at(
-    folder: Path, store: ModelStore, limits: ChildLimits = LIMITS, python: Path | None = None
-) -> Fits:
-    options = ProcessOptions(python or Path(sys.executable), ENVIRONMENT, limits=limits)
-    return Fits(store, sources_at(folder, store), lambda spec: options)
+def trainer_at(folder: Path, store: ModelStore) -> Trainer:
+    process = ModelProcess(Path(sys.executable), ENVIRONMENT, cancel_s=5.0, poll_s=0.05)
+    return Trainer(store, sources_at(folder, store), lambda spec: process)
+
+
+def fit_of(model_id: str, series: Sequence[Series], name: str = "current", **changes: Any) -> Fit:
+    """Make a fit; what its plan has goes into the plan."""
+    plan = {field: changes.pop(field) for field in FitPlan.model_fields if field in changes}
+    return Fit(MODEL_REGISTRY[model_id], FitPlan(**plan), series, name, **changes)
+
+
+def job_plan(plan: TrainingPlan | BacktestPlan, model_id: str = "lstm") -> JobPlan:
+    return JobPlan(kind=plan.kind, model_id=model_id, work=plan.model_dump(mode="json"))
 
 
 def sources_at(folder: Path, store: ModelStore) -> SourceResolver:

@@ -10,9 +10,9 @@ from forecast.models import MODEL_REGISTRY
 from forecast.store.config import StoreConfig
 from forecast.store.names import snapshot_name
 from forecast.store.versions import ModelStore, Version
-from forecast.training.processes.options import ProcessOptions
+from forecast.training.child import ModelProcess
 
-PROCESS = ProcessOptions(Path(sys.executable), {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"})
+PROCESS = ModelProcess(Path(sys.executable), {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"})
 
 
 def process_of(_):
@@ -37,7 +37,7 @@ def publish(
     store: ModelStore, name: str, cutoff: datetime | None, kind="version", **facts
 ) -> Version:
     shelf = store.model("lstm")
-    with shelf.drafting() as draft:
+    with shelf.new_draft() as draft:
         MODEL_REGISTRY["lstm"].model_class().tiny().save_model(draft)
         metadata = ModelMetadata(model_id="lstm", version=name, kind=kind, cutoff=cutoff, **facts)
         return shelf.publish(draft, metadata)

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 
 from forecast.core.times import day_end
 from forecast.core.types import ForecastTask, Series
-from forecast.jobs.plans import Validation
+from forecast.jobs.series_files import write_series
 from forecast.models import MODEL_REGISTRY
-from forecast.training.fit_requests import FitRequest, prepared
-from forecast.training.fits import order_of, write_order
-from forecast.training.processes.call import Call
-from forecast.training.processes.fitting import fit
+from forecast.training.fit import Fit, prepare
+from forecast.training.plan import SERIES, FitOrder, Validation
+from forecast.training.worker_main import Call, fit
 from tests.examples import examples
-from tests.training.fit_helpers import LSTM, PATCHTST, fits_at, job_at, store_at, weekly
+from tests.training.fit_helpers import LSTM, PATCHTST, fit_of, job_at, store_at, trainer_at, weekly
 
 pytest.importorskip("torch", reason="needs the networks extra")
 
@@ -52,12 +51,12 @@ def panel(model: str) -> list[Series]:
     ]
 
 
-def request(model: str, series: list[Series]) -> FitRequest:
-    return FitRequest(
-        spec=MODEL_REGISTRY[model],
+def request(model: str, series: list[Series]) -> Fit:
+    return fit_of(
+        model,
+        series,
+        DAY.isoformat(),
         config=CONFIGS[model],
-        series=series,
-        window=DAY.isoformat(),
         cutoff=day_end(DAY),
         snapshot=DAY,
         validation=Validation(share=0.2),
@@ -67,13 +66,13 @@ def request(model: str, series: list[Series]) -> FitRequest:
 def learned(model: str, series: list[Series], sources: Any = None) -> dict[str, Any]:
     """Do what a job does in its worker and then in its child, in this process."""
     asked = request(model, series)
-    ready = prepared(asked, sources)
+    ready = prepare(asked, sources)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        order = order_of(asked, ready, folder / "target", None, 3)
-        write_order(folder, ready, order)
+        order = FitOrder(model_id=model, plan=asked.plan, weights=None, target=folder / "target")
+        write_series(folder / SERIES, ready.series)
         answers = io.StringIO()
-        fit(Call(folder, order.model_dump(mode="json"), {}, answers))
+        fit(order, Call(folder, {}, answers))
         return outcome(model, folder / "target", series) | {
             "hashes": (ready.config_sha256, ready.data_sha256),
             "cutoff": ready.cutoff,
@@ -183,7 +182,7 @@ def test_so_it_is_in_a_child_process_and_a_store(tmp_path, expected, model):
     for name, whole in (("one", panel(model)), ("other", series)):
         folder = tmp_path / name
         store = store_at(folder)
-        fits_at(folder, store).fit(request(model, whole), job_at(folder).context)
+        trainer_at(folder, store).fit(request(model, whole), job_at(folder).context)
         version = store.model(model).get("snapshot_2018-12-31")
         assert version.cutoff == expected[model]["cutoff"]
         files = outcome(model, version.path, whole)

@@ -36,7 +36,7 @@ def wave(steps: int = 120) -> dict[str, object]:
 
 
 def body(**changes: object) -> dict[str, object]:
-    return {"inputs": [wave()], "config": SMALL, "validation_horizons": 2} | changes
+    return {"inputs": [wave()], "config": SMALL, "validation": {"horizons": 2}} | changes
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def test_a_running_training_is_cancelled_and_leaves_nothing(client, home):
         ({"config": {"hiden_dim": 3}}, 422, "/config/hiden_dim"),
         ({"inputs": [{"target": [1, 2], "freq": "weekly", "start": "2026-01-01"}]}, 422,
          "/inputs/0/freq"),
-        ({"validation_horizons": 1000}, 422, "/validation_horizons"),
+        ({"validation": {"horizons": 1000}}, 422, "/validation/horizons"),
         ({"unheard_of": 1}, 422, "/unheard_of"),
         ({"inputs": [{"target": [None] * 20}]}, 400, None),
     ],

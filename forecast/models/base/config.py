@@ -1,11 +1,13 @@
 """What a caller may set: of a model when it is loaded or trained, and in each request."""
 
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from forecast.models.base import legacy
+CONTEXT_LIMIT = 16_384
+"""Longest context of a network that forecasts its whole horizon at once."""
+LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 class TrainingMode(StrEnum):
@@ -45,11 +47,6 @@ class ModelConfig(BaseModel):
     context_length: int | None = Field(None, ge=1, le=1_000_000)
     horizon: int | None = Field(None, ge=1, le=100_000)
     batch_size: int = Field(32, ge=1, le=4096)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_todays_names(cls, values: Any) -> Any:
-        return legacy.renamed(values) if isinstance(values, dict) else values
 
 
 class LoraConfig(BaseModel):
@@ -127,14 +124,52 @@ class TrainingConfig(ModelConfig):
         return self
 
 
+class TuningConfig(TrainingConfig):
+    """Set for a family whose published checkpoints are fine-tuned and never trained anew.
+
+    The defaults change a good checkpoint little: small steps, and a bounded number of them.
+
+    Attributes:
+        context_length: the most past steps used, of a request and of a training window; None
+            for all the checkpoint can use.
+        horizon: steps that training windows forecast, at most what the checkpoint forecasts at
+            once, and the horizon of a request that names none.
+    """
+
+    learning_rate: float = Field(1e-5, gt=0, le=10)
+    max_epochs: int | None = Field(None, ge=1, le=100_000)
+    max_steps: int | None = Field(1000, ge=1, le=10_000_000)
+
+
 class NetworkConfig(TrainingConfig):
-    """Set for a model whose network is built here, from scratch."""
+    """Set for a model whose network is built here and trained from scratch."""
 
     training_mode: TrainingMode = TrainingMode.FROM_SCRATCH
     hidden_dim: int = Field(128, ge=1, le=16_384)
     num_attention_heads: int = Field(4, ge=1, le=256)
     num_layers: int = Field(2, ge=1, le=256)
     dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class DirectConfig(NetworkConfig):
+    """Set for a network that forecasts its whole horizon at once, with quantiles.
+
+    Attributes:
+        context_length: past steps that a forecast reads; a shorter past is padded.
+        horizon: steps forecast at once, and the longest horizon of a request.
+        quantile_levels: levels that are trained; others are interpolated.
+    """
+
+    context_length: int = Field(96, ge=2, le=CONTEXT_LIMIT)
+    horizon: int = Field(24, ge=1, le=10_000)
+    quantile_levels: tuple[float, ...] = LEVELS
+
+    @model_validator(mode="after")
+    def _has_levels_in_order(self) -> Self:
+        levels = self.quantile_levels
+        if not levels or list(levels) != sorted(set(levels)) or levels[0] <= 0 or levels[-1] >= 1:
+            raise ValueError("quantile_levels must increase strictly, each between 0 and 1")
+        return self
 
 
 class ModelOptions(BaseModel):

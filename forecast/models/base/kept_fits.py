@@ -19,6 +19,8 @@ from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.base.training import OnProgress, Progress, TrainingResult
 
 FITS_FILE = "fits.json"
+_COMPARED = 8  # steps, where there is no season
+_LONGEST_COMPARED = 48
 _ONE_STEP = ForecastTask(horizon=1, quantile_levels=())
 
 Document = dict[str, Any]
@@ -44,6 +46,14 @@ class KeptFits(BaseTimeSeriesModel):
 
     config: Any  # with `options`, what `fit` fits and a request gets that sets none
     fits_: Mapping[str, Document] = {}
+
+    def compared_horizon(self, series: Series) -> int:
+        """Return the horizon of the configuration; by default a season of at most 48 steps, or 8.
+
+        No window is trained, so `training_horizon` is 1 by default, which judges no season.
+        """
+        season = min(series.season_length, _LONGEST_COMPARED)
+        return self.config.horizon or (season if season > 1 else _COMPARED)
 
     def _options_of(self, task: ForecastTask) -> ModelOptions:
         """Read the options of a task, or, where it sets none, those of the configuration.

@@ -125,6 +125,10 @@ class BaseTimeSeriesModel(MetricsMixin):
         """Steps that a training window forecasts."""
         return self.config.horizon or 1
 
+    def compared_horizon(self, series: Series) -> int:  # noqa: ARG002 -- of any series
+        """Return the steps over which versions are compared on a series."""
+        return self.training_horizon
+
     def use_cores(self, count: int) -> None:
         """Run the next calls on so many cores; heard by families whose library can be told."""
 

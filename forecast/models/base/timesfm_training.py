@@ -10,6 +10,7 @@ from torch import nn
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import Series
 from forecast.models.base.buckets import rounded_up
+from forecast.models.base.config import TuningConfig
 from forecast.models.base.distributed import DistributedMixin
 from forecast.models.base.fixed_window import filled
 from forecast.models.base.lora import LoraMixin
@@ -17,7 +18,6 @@ from forecast.models.base.scaling import standardised
 from forecast.models.base.torch_direct import Level, joint_loss
 from forecast.models.base.torch_training import Batch
 from forecast.models.base.tuned_quantiles import TunedQuantiles
-from forecast.models.base.tuning_config import TuningConfig
 from forecast.models.base.windows import Windows
 
 BLOCK = 128  # steps forecast at once

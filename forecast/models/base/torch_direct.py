@@ -15,9 +15,8 @@ import torch
 from torch import nn
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
-from forecast.models.base.config import TrainingMode
+from forecast.models.base.config import DirectConfig, TrainingMode
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.direct_config import DirectConfig
 from forecast.models.base.features import Features, Scale
 from forecast.models.base.fixed_window import filled
 from forecast.models.base.quantiles import at_levels

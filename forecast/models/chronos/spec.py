@@ -2,8 +2,7 @@
 
 from pydantic import Field
 
-from forecast.models.base.config import ModelOptions, TrainingBackend
-from forecast.models.base.tuning_config import TuningConfig
+from forecast.models.base.config import ModelOptions, TrainingBackend, TuningConfig
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from forecast.models.base.config import TrainingBackend
-from forecast.models.base.direct_config import CONTEXT_LIMIT, DirectConfig
+from forecast.models.base.config import CONTEXT_LIMIT, DirectConfig, TrainingBackend
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 

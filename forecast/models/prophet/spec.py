@@ -126,6 +126,7 @@ SPEC = ModelSpec(
     ),
     license=License("MIT", True, "https://github.com/facebook/prophet/blob/main/LICENSE"),
     extra="prophet",
+    library="prophet",
     config=ProphetConfig,
     options=ProphetOptions,
     max_replicas=1,

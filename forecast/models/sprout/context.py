@@ -1,5 +1,6 @@
 """The past of a batch of series, with running sums for means of any window."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ Mask = npt.NDArray[np.bool_]
 
 LOOK_BACK = 768  # steps the experts use
 CONTEXT = 512  # steps the network sees, one by one
+LEAD = 32  # steps that the experts need before those that the network sees, for lags
 BLOCK = 128  # future steps of one pass
 PATCH = 16
 
@@ -35,11 +37,24 @@ class Context(NamedTuple):
     counts: Floats  # [N, L + 1]
     first: Integers  # [N], the first observed step
 
-    def mean(self, width: Integers) -> Floats:
-        """Average the observed values of the last `width` steps [N], at each step: [N, L]."""
-        starts = np.maximum(np.arange(1, self.values.shape[1] + 1) - width[:, None], 0)
-        total = self.sums[:, 1:] - taken(self.sums, starts)
-        count = self.counts[:, 1:] - taken(self.counts, starts)
+    @property
+    def seen(self) -> int:
+        """Steps that the network sees, C: the last."""
+        return min(CONTEXT, self.values.shape[1] - LEAD)
+
+    @property
+    def recent(self) -> slice:
+        """Those steps."""
+        length = self.values.shape[1]
+        return slice(length - self.seen, length)
+
+    def of(self, rows: Integers) -> "Context":
+        """Keep some of the series."""
+        return Context._make(part[rows] for part in self)
+
+    def mean(self, width: int) -> Floats:
+        """Average the observed values of the last `width` steps, at each step: [N, L]."""
+        total, count = (over_last(sums, width) for sums in (self.sums, self.counts))
         return np.where(count > 0, total / np.maximum(count, 1), self.filled)
 
     def latest_mean(self, width: int) -> Floats:
@@ -49,6 +64,27 @@ class Context(NamedTuple):
         return np.where(count > 0, total / np.maximum(count, 1), self.filled[:, -1])
 
 
+def running(values: Floats | Mask) -> Floats:
+    """Sum from the first step until each, beginning with none: [N, L, ...] to [N, L + 1, ...]."""
+    count, length, *others = values.shape
+    sums = np.zeros((count, length + 1, *others))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return sums
+
+
+def over_last(sums: Floats, width: int) -> Floats:
+    """Sum the last `width` steps at each step, from running sums [N, L + 1, ...]: [N, L, ...]."""
+    total: Floats = sums[:, 1:].copy()
+    total[:, width:] -= sums[:, 1 : max(sums.shape[1] - width, 1)]
+    return total
+
+
+def by_season(seasons: Integers) -> Iterator[tuple[int, Integers]]:
+    """Give each season and the rows that have it."""
+    for season in np.unique(seasons):
+        yield int(season), np.flatnonzero(seasons == season)
+
+
 def context_of(values: Floats) -> Context:
     observed = ~np.isnan(values)
     steps = np.arange(values.shape[1])
@@ -56,8 +92,5 @@ def context_of(values: Floats) -> Context:
     first = observed.argmax(axis=1)
     latest = np.maximum(latest, first[:, None])
     filled = taken(values, latest)
-    start = np.zeros((len(values), 1))
-    known = np.where(observed, values, 0)
-    sums = np.concatenate([start, np.cumsum(known, axis=1, dtype=np.float64)], axis=1)
-    counts = np.concatenate([start, np.cumsum(observed, axis=1, dtype=np.float64)], axis=1)
+    sums, counts = running(np.where(observed, values, 0)), running(observed)
     return Context(values, observed, filled, sums, counts, first)

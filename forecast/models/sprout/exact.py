@@ -48,7 +48,7 @@ def _continued(values: Floats, season: Integers, horizon: int) -> tuple[Floats, 
     off = np.sqrt((np.where(known, change - mean[:, None], 0) ** 2).sum(axis=1) / count)
     ahead = np.arange(horizon) // season[:, None] + 1
     source = length + np.arange(horizon) - ahead * season[:, None]
-    repeated = taken(values, source) + mean[:, None] * ahead
+    repeated = taken(values, np.maximum(source, 0)) + mean[:, None] * ahead
     drifts = np.abs(mean) > _TOLERANCE  # once may be a step; a line does so again
     enough = count >= np.maximum(season * np.where(drifts, 2, 1), _FEWEST)
     sure = enough & ~np.isnan(repeated).any(axis=1)

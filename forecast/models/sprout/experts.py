@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from forecast.models.sprout.context import CONTEXT, Context, Floats, Integers, Mask, taken
+from forecast.models.sprout.context import (
+    Context,
+    Floats,
+    Integers,
+    Mask,
+    by_season,
+    over_last,
+    running,
+)
 from forecast.models.sprout.seasonal import Season
 
 EXPERTS = 16
@@ -12,17 +20,17 @@ _FARTHEST = 15.0  # standard deviations that an expert may go
 
 def in_sample_errors(context: Context, one: Season, two: Season) -> Floats:
     """Average the in-sample errors of naive, tiles and profiles: [N, 5]."""
-    recent = slice(context.values.shape[1] - CONTEXT, None)
+    recent = context.recent
     actual = np.where(context.observed, context.values, 0)[:, recent]
     previous = context.filled[:, recent.start - 1 : -1]
-    begun = np.arange(CONTEXT) + recent.start > context.first[:, None]
+    begun = np.arange(recent.start, recent.stop) > context.first[:, None]
     usable = context.observed[:, recent] & begun
     naive = _mean_error(actual - previous, usable)
     columns = [np.where(usable.any(axis=1), naive, 1.0)]
     for season in (one, two):
-        whole = usable & season.whole[:, :CONTEXT]
+        whole = usable & season.whole[:, : context.seen]
         for forecast in (season.tile, season.profile):
-            error = _mean_error(actual - forecast[:, :CONTEXT], whole)
+            error = _mean_error(actual - forecast[:, : context.seen], whole)
             enough = whole.sum(axis=1) >= 3
             columns.append(np.where(enough, error, columns[0]))
     return np.stack(columns, axis=1).astype(np.float32)
@@ -34,17 +42,17 @@ def skills(context: Context, one: Season, two: Season, first: Integers) -> Float
     The best has 0. Seasonal ones are measured a season ahead; the others share the error of
     values some steps ago, or that of the mean.
     """
-    recent = slice(context.values.shape[1] - CONTEXT, None)
+    recent = context.recent
     actual = np.where(context.observed, context.values, 0)[:, recent]
     naive = np.mean([_changes(context, lag) for lag in (1, 8, 24)], axis=0)
     mean = np.abs(actual).sum(axis=1) / np.maximum(context.observed[:, recent].sum(axis=1), 1)
     tiles: list[Floats] = []
     profiles: list[Floats] = []
     for season in (one, two):
-        whole = context.observed[:, recent] & season.whole[:, :CONTEXT]
+        whole = context.observed[:, recent] & season.whole[:, : context.seen]
         enough = whole.sum(axis=1) >= 3
         for errors, forecast in ((tiles, season.tile), (profiles, season.stale)):
-            error = _mean_error(actual - forecast[:, :CONTEXT], whole)
+            error = _mean_error(actual - forecast[:, : context.seen], whole)
             errors.append(np.where(enough, error, naive))
     columns = [naive, naive, naive, mean, *tiles, *profiles, naive, naive]
     columns += [tiles[0], tiles[0], profiles[0]]
@@ -59,26 +67,26 @@ def skills(context: Context, one: Season, two: Season, first: Integers) -> Float
 
 def _corrected_error(context: Context, whole: Mask, forecast: Floats, width: Integers) -> Floats:
     """Average the errors of a forecast moved by what it missed a first season before: [N]."""
-    recent = slice(context.values.shape[1] - CONTEXT, None)
-    usable = context.observed[:, recent] & whole[:, :CONTEXT]
+    recent, seen = context.recent, context.seen
+    usable = context.observed[:, recent] & whole[:, :seen]
     actual = np.where(context.observed, context.values, 0)[:, recent]
-    missed = np.where(usable, actual - forecast[:, :CONTEXT], 0)
-    zero = np.zeros((len(missed), 1))
-    sums = np.concatenate([zero, np.cumsum(missed, axis=1, dtype=np.float64)], axis=1)
-    counts = np.concatenate([zero, np.cumsum(usable, axis=1, dtype=np.float64)], axis=1)
-    ends = np.maximum(np.arange(CONTEXT) + 1 - width[:, None], 0)
-    begins = np.maximum(ends - np.maximum(width, 3)[:, None], 0)
-    total, count = (taken(running, ends) - taken(running, begins) for running in (sums, counts))
+    missed = np.where(usable, actual - forecast[:, :seen], 0)
+    before, count = np.zeros((2, *missed.shape))
+    for season, rows in by_season(width):
+        for values, total in ((missed, before), (usable, count)):
+            windows = over_last(running(values[rows]), max(season, 3))
+            total[rows, season:] = windows[:, : max(seen - season, 0)]
     usable = usable & (count > 0)
-    error = _mean_error(missed - total / np.maximum(count, 1), usable)
+    error = _mean_error(missed - before / np.maximum(count, 1), usable)
     return np.where(usable.sum(axis=1) >= 3, error, 1.0)
 
 
 def _changes(context: Context, lag: int) -> Floats:
     """Return the mean absolute difference over `lag` steps [N]; 1 with fewer than three pairs."""
-    recent = context.values.shape[1] - CONTEXT
-    now, before = context.values[:, recent:], context.values[:, recent - lag : -lag]
-    both = context.observed[:, recent:] & context.observed[:, recent - lag : -lag]
+    recent = context.recent
+    earlier = slice(recent.start - lag, recent.stop - lag)
+    both = context.observed[:, recent] & context.observed[:, earlier]
+    now, before = context.values[:, recent], context.values[:, earlier]
     error = _mean_error(np.where(both, now - before, 0), both)
     return np.where(both.sum(axis=1) >= 3, error, 1.0)
 
@@ -114,8 +122,8 @@ def expert_forecasts(
     long_slope = slope(context, length)
     damped = np.cumsum(0.95**ahead)
     tiles, profiles = (
-        [s.tile[:, CONTEXT:] for s in (one, two)],
-        [s.profile[:, CONTEXT:] for s in (one, two)],
+        [s.tile[:, context.seen :] for s in (one, two)],
+        [s.profile[:, context.seen :] for s in (one, two)],
     )
     recent = [_recent_miss(context, s, seasons[:, 0]) for s in (one, two)]
     drift = one.change / seasons[:, 0]
@@ -145,13 +153,13 @@ def expert_forecasts(
 
 def _recent_miss(context: Context, season: Season, width: Integers) -> tuple[Floats, Floats]:
     """Average what tile and profile have missed over the last `width` steps."""
-    recent = slice(context.values.shape[1] - CONTEXT, None)
-    weight = context.observed[:, recent] & season.whole[:, :CONTEXT]
-    weight &= np.arange(CONTEXT) >= CONTEXT - np.maximum(width, 3)[:, None]
+    recent = context.recent
+    weight = context.observed[:, recent] & season.whole[:, : context.seen]
+    weight &= np.arange(context.seen) >= context.seen - np.maximum(width, 3)[:, None]
     actual = np.where(context.observed, context.values, 0)[:, recent]
     count = np.maximum(weight.sum(axis=1), 1)
     tile, profile = (
-        ((actual - forecast[:, :CONTEXT]) * weight).sum(axis=1) / count
+        ((actual - forecast[:, : context.seen]) * weight).sum(axis=1) / count
         for forecast in (season.tile, season.profile)
     )
     return tile, profile

@@ -1,22 +1,13 @@
 """What the network sees: fourteen channels of each step, and numbers of the whole context.
 
-Axes: N series, L steps looked back on, H future steps, P patches.
+Axes: N series, L steps looked back on, C of them that the network sees, H future steps, P patches.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from forecast.models.sprout.context import (
-    CONTEXT,
-    LOOK_BACK,
-    PATCH,
-    Context,
-    Floats,
-    Integers,
-    Mask,
-    context_of,
-)
+from forecast.models.sprout.context import PATCH, Context, Floats, Integers, Mask, context_of
 from forecast.models.sprout.experts import expert_forecasts, in_sample_errors, skills, slope
 from forecast.models.sprout.seasonal import Season, seasonal
 
@@ -44,17 +35,13 @@ class Inputs(NamedTuple):
     skills: Floats
     spread: Floats
 
-    def last(self, patches: int) -> "Inputs":
-        """Keep so many patches of the history, the last."""
-        begin = CONTEXT // PATCH - patches
-        return self._replace(steps=self.steps[:, begin:], empty=self.empty[:, begin:])
-
 
 def features(values: Floats, seasons: Integers, horizon: int) -> Inputs:
     """Make the inputs of contexts that end at an observed step.
 
     Args:
-        values: [N, L] of mean 0 and standard deviation 1, NaN where missing.
+        values: [N, L] of mean 0 and standard deviation 1, NaN where missing. The network sees the
+            last L - LEAD of these steps, CONTEXT at most; both are whole patches.
         seasons: [N, 2], the shorter first; 1 for none. Twice the first stands for no second.
         horizon: future steps, a multiple of PATCH.
     """
@@ -69,7 +56,7 @@ def features(values: Floats, seasons: Integers, horizon: int) -> Inputs:
     steps = _channels(context, one, two, experts, (errors[:, 0], spread), horizon)
     scalars = _scalars(context, one, two, errors, seasons)
     patches = steps.reshape(len(values), -1, PATCH * CHANNELS)
-    ends = LOOK_BACK - CONTEXT + PATCH * np.arange(1, patches.shape[1] + 1)
+    ends = context.recent.start + PATCH * np.arange(1, patches.shape[1] + 1)
     empty = ends <= context.first[:, None]
     return Inputs(
         patches, scalars, empty, experts, skills(context, one, two, seasons[:, 0]), spread
@@ -84,42 +71,43 @@ def _channels(
     units: tuple[Floats, Floats],
     horizon: int,
 ) -> Floats:
-    """Describe each step of context and future: [N, CONTEXT + H, CHANNELS]."""
-    count, length = context.values.shape
-    recent = slice(length - CONTEXT, None)
+    """Describe each step of context and future: [N, C + H, CHANNELS]."""
+    recent, seen = context.recent, context.seen
     naive, spread = (np.maximum(unit, 1e-3)[:, None] for unit in units)
     observed = context.observed[:, recent]
-    channels = np.zeros((CHANNELS, count, CONTEXT + horizon), dtype=np.float32)
-    past, future = channels[..., :CONTEXT], channels[..., CONTEXT:]
+    channels = np.zeros((CHANNELS, len(observed), seen + horizon), dtype=np.float32)
+    past, future = channels[..., :seen], channels[..., seen:]
     values = context.values[:, recent]
     last = context.filled[:, -1:]
     past[0] = np.where(observed, values, 0)
     past[1] = np.where(observed, (values - last) / naive, 0)
     for channel, forecast in enumerate((one.tile, two.tile, one.profile, two.profile), start=2):
         channels[channel] = forecast
-    past[6] = np.where(observed, (values - one.profile[:, :CONTEXT]) / spread, 0)
-    past[7] = np.where(observed, (values - two.profile[:, :CONTEXT]) / spread, 0)
+    past[6] = np.where(observed, (values - one.profile[:, :seen]) / spread, 0)
+    past[7] = np.where(observed, (values - two.profile[:, :seen]) / spread, 0)
     channels[8] = (one.tile - one.profile) / spread
     channels[9] = (two.tile - two.profile) / spread
     channels[10] = (one.profile - two.profile) / spread
-    past[11] = (context.filled[:, recent] - context.filled[:, length - CONTEXT - 1 : -1]) / naive
+    past[11] = (context.filled[:, recent] - context.filled[:, recent.start - 1 : -1]) / naive
     future[11] = (experts[:, 9] - last) / naive
     future[0] = experts[:, 8]
     future[1] = (experts[:, 12] - last) / naive
-    future[6] = (experts[:, 14] - one.profile[:, CONTEXT:]) / spread
-    future[7] = (experts[:, 11] - one.profile[:, CONTEXT:]) / spread
-    channels[:12] = _compressed(channels[:12])
+    future[6] = (experts[:, 14] - one.profile[:, seen:]) / spread
+    future[7] = (experts[:, 11] - one.profile[:, seen:]) / spread
+    _compress(channels[:12])
     past[12] = observed
     future[13] = 1
-    unseen = np.arange(length - CONTEXT, length) < context.first[:, None]
+    unseen = np.arange(recent.start, recent.stop) < context.first[:, None]
     past[:, unseen] = 0
     return channels.transpose(1, 2, 0)
 
 
-def _compressed(values: Floats) -> Floats:
+def _compress(values: Floats) -> None:
     """Keep small values, and of large ones the logarithm; arcsinh would take five times longer."""
-    logarithms: Floats = np.copysign(np.log(1 + np.abs(values)), values)
-    return logarithms
+    sizes = np.abs(values)
+    sizes += 1
+    np.log(sizes, out=sizes)
+    np.copysign(sizes, values, out=values)
 
 
 def _scalars(

@@ -38,31 +38,37 @@ def forward(weights: Weights, inputs: Inputs) -> Floats:
         inputs.steps @ weights["patch"] + weights["position"][begin:][: history + future]
     )
     tokens += inputs.scalars[:, None] @ weights["scalar"]
-    hidden = ~_visible(inputs.empty, history)
+    unseen = np.where(_visible(inputs.empty, history), 0, -1e9).astype(np.float32)[:, None]
     for number in range(BLOCKS):
-        tokens = _block(weights, f"blocks.{number}.", tokens, hidden)
-    said: Floats = _normed(tokens[:, history:], weights["norm"]) @ weights["head"] + weights["bias"]
+        begin = history if number == BLOCKS - 1 else 0  # nothing asks what the history became
+        tokens = _block(weights, f"blocks.{number}.", tokens, unseen, begin)
+    said: Floats = _normed(tokens, weights["norm"]) @ weights["head"] + weights["bias"]
     said = said.reshape(len(tokens), -1, EXPERTS + len(LEVELS)).transpose(0, 2, 1)
     said[:, :EXPERTS] += (inputs.skills * weights["trust"])[:, :, None]
     return _quantiles(said, inputs.experts, inputs.spread[:, None], weights["stretch"][0])
 
 
-def _block(weights: Weights, name: str, tokens: Floats, hidden: Mask) -> Floats:
-    count, patches, width = tokens.shape
+def _block(weights: Weights, name: str, tokens: Floats, unseen: Floats, begin: int) -> Floats:
+    """Run one block on tokens [N, P, D], and give those from `begin` on."""
+    count, _, width = tokens.shape
     normed = _normed(tokens, weights[f"{name}norm_attention"])
+    asking = tokens[:, begin:]
     query, key, value = (
-        (normed @ matrix).reshape(count, patches, HEADS, -1).transpose(0, 2, 1, 3)
-        for matrix in weights[f"{name}mix"]
+        (each @ matrix).reshape(count, -1, HEADS, width // HEADS).transpose(0, 2, 1, 3)
+        for each, matrix in zip(
+            (normed[:, begin:], normed, normed), weights[f"{name}mix"], strict=True
+        )
     )
     scores = query @ key.transpose(0, 1, 3, 2)
     scores *= np.float32((width // HEADS) ** -0.5)
-    np.copyto(scores, np.float32(-1e9), where=hidden[:, None])
-    mixed = (_softmax(scores, axis=-1) @ value).transpose(0, 2, 1, 3).reshape(tokens.shape)
-    tokens = tokens + mixed @ weights[f"{name}out"]
-    wide = np.maximum(_normed(tokens, weights[f"{name}norm_feed"]) @ weights[f"{name}widen"], 0)
+    scores += unseen[:, :, begin:]
+    mixed = (_softmax(scores, axis=-1) @ value).transpose(0, 2, 1, 3).reshape(asking.shape)
+    tokens = asking + mixed @ weights[f"{name}out"]
+    wide = _normed(tokens, weights[f"{name}norm_feed"]) @ weights[f"{name}widen"]
+    np.maximum(wide, 0, out=wide)
     wide *= wide
-    fed: Floats = tokens + wide @ weights[f"{name}narrow"]
-    return fed
+    tokens += wide @ weights[f"{name}narrow"]
+    return tokens
 
 
 def _visible(empty: Mask, history: int) -> Mask:
@@ -91,6 +97,6 @@ def _softmax(scores: Floats, axis: int) -> Floats:
 
 
 def _normed(tokens: Floats, gain: Floats) -> Floats:
-    power = np.mean(tokens * tokens, axis=-1, keepdims=True)
+    power = np.einsum("npd,npd->np", tokens, tokens)[..., None] / np.float32(tokens.shape[-1])
     normed: Floats = tokens / np.sqrt(power + np.float32(EPSILON)) * gain
     return normed

@@ -17,7 +17,7 @@ from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.model import BaseTimeSeriesModel
 from forecast.models.sprout import few
-from forecast.models.sprout.context import CONTEXT, LOOK_BACK, PATCH, Integers
+from forecast.models.sprout.context import BLOCK, CONTEXT, LEAD, LOOK_BACK, PATCH, Integers
 from forecast.models.sprout.exact import moved_to_exact
 from forecast.models.sprout.features import features
 from forecast.models.sprout.forward import NAMES, Weights, forward
@@ -30,7 +30,7 @@ from forecast.models.sprout.tails import LEVELS, with_tails
 WEIGHTS_FILE = "sprout.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
 
-_AT_ONCE = 48  # contexts in one call of the network; more leave the cache of a core
+_STEPS_AT_ONCE = 16_384  # of all contexts in one call of the network; more leave a core's cache
 _MEDIAN = LEVELS.index(0.5)
 
 
@@ -84,7 +84,7 @@ class SproutModel(BaseTimeSeriesModel):
             groups[row.length, row.gap].append(number)
         answers = np.empty((len(rows), len(LEVELS), horizon))
         for (length, gap), numbers in groups.items():
-            for some in _chunks(numbers):
+            for some in _chunks(numbers, _STEPS_AT_ONCE // (length + BLOCK)):
                 group = [rows[number] for number in some]
                 contexts = _stacked(group, length)
                 prepared = prepare(contexts)
@@ -132,11 +132,10 @@ class _Pass:
     def __call__(self, contexts: FloatArray, horizon: int) -> FloatArray:
         """Forecast contexts [N, T] by one pass: quantiles [N, Q, horizon]."""
         known = standardise(_padded(contexts))
-        patches = min(contexts.shape[1], CONTEXT) // PATCH
         twice = np.flatnonzero((self.told != self.found).any(axis=1))
         values = np.concatenate([known.values, known.values[twice]])
         seasons = np.concatenate([self.told, self.found[twice]])
-        inputs = features(values, seasons, horizon).last(patches)
+        inputs = features(values, seasons, horizon)
         deciles = forward(self.weights, inputs).astype(float)
         quantiles = with_tails(deciles, self.weights["stretch"])
         answers = moved_to_exact(quantiles, values, seasons)
@@ -184,15 +183,15 @@ def _stacked(group: Sequence[_Row], length: int) -> FloatArray:
 
 
 def _padded(contexts: FloatArray) -> FloatArray:
-    missing = LOOK_BACK - contexts.shape[1]
-    if missing <= 0:
-        return contexts[:, -LOOK_BACK:]
-    return np.pad(contexts, ((0, 0), (missing, 0)), constant_values=np.nan)
+    """Give contexts as many steps as the experts look back on: less is faster."""
+    steps = min(contexts.shape[1], LOOK_BACK)
+    lead = LEAD if steps <= CONTEXT else LOOK_BACK - steps
+    return np.pad(contexts[:, -steps:], ((0, 0), (lead, 0)), constant_values=np.nan)
 
 
-def _chunks(numbers: Sequence[int]) -> Iterator[list[int]]:
-    for begin in range(0, len(numbers), _AT_ONCE):
-        yield list(numbers[begin : begin + _AT_ONCE])
+def _chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
+    for begin in range(0, len(numbers), size):
+        yield list(numbers[begin : begin + size])
 
 
 def _any_is_few(rows: Sequence[_Row]) -> bool:

@@ -1,17 +1,26 @@
 """What one season says of each step of the past and of the future.
 
-Axes: N series, L steps looked back on, H future steps.
+Axes: N series, L steps looked back on, C of them that the network sees, H future steps, K whole
+seasons of S steps that end with the last step.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from forecast.models.sprout.context import CONTEXT, Context, Floats, Integers, Mask, taken
+from forecast.models.sprout.context import (
+    Context,
+    Floats,
+    Integers,
+    Mask,
+    by_season,
+    over_last,
+    running,
+)
 
 
 class Season(NamedTuple):
-    """What one season says of each step of the context and of the future: [N, CONTEXT + H].
+    """What one season says of each step of the context and of the future: [N, C + H].
 
     Attributes:
         tile: the value a season ago.
@@ -28,97 +37,98 @@ class Season(NamedTuple):
     swing: Floats
     ahead: Floats
     whole: Mask  # where the tile was observed
-    stale: Floats  # [N, CONTEXT], the profile with the level of a season ago
+    stale: Floats  # [N, C], the profile with the level of a season ago
 
 
-def seasonal(context: Context, season: Integers, horizon: int) -> Season:
-    length = context.values.shape[1]
+def seasonal(context: Context, seasons: Integers, horizon: int) -> Season:
+    """Describe each context by its season [N]."""
+    parts = [
+        (rows, _described(context.of(rows), season, horizon)) for season, rows in by_season(seasons)
+    ]
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    columns = zip(*(part for _, part in parts), strict=True)
+    return Season._make(np.concatenate(column)[order] for column in columns)
+
+
+def _described(context: Context, season: int, horizon: int) -> Season:
+    length, seen = context.values.shape[1], context.seen
     level = context.mean(season).astype(np.float32)
-    place, phase_start = _by_phase(length, season)
-    source, ahead = _sources(length, season, horizon)
     before = np.concatenate(
-        [level[:, length - CONTEXT - 1 : -1], np.repeat(level[:, -1:], horizon, axis=1)], axis=1
+        [level[:, length - seen - 1 : -1], np.repeat(level[:, -1:], horizon, axis=1)], axis=1
     )
-    inside = source >= context.first[:, None]
-    at = taken(place, np.maximum(source, 0))
-    tile, usual, seen = _along_phases(context, level, place, phase_start)
-    whole = inside & taken(seen, at)
-    tile = np.where(whole, taken(tile, at), before)
-    usual = np.where(inside, taken(usual, at), 0)
-    ago = taken(level, np.maximum(source[:, :CONTEXT], 0))
-    last, earlier = level[:, -1], _at(level, length - 1 - season)
+    tile, usual, known = (
+        _moved_on(cycles, seen, horizon) for cycles in _along_phases(context, level, season)
+    )
+    ago = np.zeros((len(level), seen), dtype=np.float32)
+    reached = min(seen, length - season)
+    if reached > 0:
+        ago[:, seen - reached :] = level[:, length - season - reached : length - season]
     has_two = context.first + 2 * season <= length
-    change = np.where(has_two, last - earlier, 0)
-    swing = np.where(has_two, _swing(context, season), 1)
-    stale = ago + usual[:, :CONTEXT]
-    return Season(tile, before + usual, last, change, swing, ahead, whole, stale)
+    earlier = level[:, max(length - 1 - season, 0)]
+    return Season(
+        tile=np.where(known, tile, before),
+        profile=before + usual,
+        level=level[:, -1],
+        change=np.where(has_two, level[:, -1] - earlier, 0),
+        swing=np.where(has_two, _swing(context, season), 1),
+        ahead=np.repeat(np.arange(horizon, dtype=np.float32)[None] // season + 1, len(level), 0),
+        whole=known,
+        stale=ago + usual[:, :seen],
+    )
 
 
-def _by_phase(length: int, season: Integers) -> tuple[Integers, Integers]:
-    """Say where each step stands if steps are sorted by their phase, and where phases begin."""
-    cycle, phase = np.divmod(np.arange(length), season[:, None])
-    quotient, rest = np.divmod(length, season[:, None])
-    start = phase * quotient + np.minimum(phase, rest)
-    return start + cycle, start
+def _along_phases(context: Context, level: Floats, season: int) -> tuple[Floats, Floats, Mask]:
+    """Give the last value, the usual deviation and whether there is any, by phase: [N, K, S]."""
+    observed = _in_seasons(context.observed, context.seen, season)
+    values = np.where(context.observed, context.values, 0)
+    deviation = _in_seasons((values - level) * context.observed, context.seen, season)
+    values = _in_seasons(values, context.seen, season)
+    cycles = np.arange(observed.shape[1])[:, None]
+    latest = np.maximum.accumulate(np.where(observed, cycles, -1), axis=1)
+    tile = np.take_along_axis(values, np.maximum(latest, 0), axis=1)
+    return tile, _usual(deviation, observed), latest >= 0
 
 
-def _sources(length: int, season: Integers, horizon: int) -> tuple[Integers, Floats]:
-    """Name the latest known step of the same phase, and how many seasons ago it is."""
-    past = np.arange(length - CONTEXT, length) - season[:, None]
-    seasons_ahead = np.arange(horizon) // season[:, None] + 1
-    future = length + np.arange(horizon) - seasons_ahead * season[:, None]
-    return np.concatenate([past, future], axis=1), seasons_ahead.astype(np.float32)
+def _in_seasons(values: Floats, seen: int, season: int) -> Floats:
+    """Fold steps [N, L] into whole seasons, with room for what was a season before: [N, K, S]."""
+    count, length = values.shape
+    cycles = -(-max(length, seen + season) // season)
+    folded = np.zeros((count, cycles * season), dtype=values.dtype)
+    folded[:, cycles * season - length :] = values
+    return folded.reshape(count, cycles, season)
 
 
-def _along_phases(
-    context: Context, level: Floats, place: Integers, phase_start: Integers
-) -> tuple[Floats, Floats, Mask]:
-    """Give, sorted by phase, the last value, the usual deviation and whether there is any."""
-    steps = np.arange(place.shape[1])
-    order = np.empty_like(place)
-    np.put_along_axis(order, place, steps[None], axis=1)
-    filled = np.where(context.observed, context.values, 0)
-    values, observed = taken(filled, order), taken(context.observed, order)
-    deviation = taken((filled - level) * context.observed, order)
-    start = taken(phase_start, order)
-    latest = np.maximum.accumulate(np.where(observed, steps, -1), axis=1)
-    seen = latest >= start
-    tile = taken(values, np.maximum(latest, 0))
-    return tile, _usual(deviation, observed, start), seen
+def _moved_on(cycles: Floats, seen: int, horizon: int) -> Floats:
+    """Say of each step what was true a season before, of future ones in the last: [N, C + H]."""
+    count, _, season = cycles.shape
+    last = np.resize(np.arange(season), horizon)
+    steps = cycles.reshape(count, -1)
+    end = steps.shape[1] - season
+    moved: Floats = np.concatenate([steps[:, end - seen : end], cycles[:, -1, last]], axis=1)
+    return moved
 
 
-def _usual(deviation: Floats, observed: Mask, start: Integers) -> Floats:
+def _usual(deviation: Floats, observed: Mask) -> Floats:
     """Average the last 2, 4 and 10 deviations of each phase, and average the three means."""
-    zero = np.zeros((len(deviation), 1))
-    sums = np.concatenate([zero, np.cumsum(deviation, axis=1, dtype=np.float64)], axis=1)
-    counts = np.concatenate([zero, np.cumsum(observed, axis=1, dtype=np.float32)], axis=1)
-    ends = np.arange(1, deviation.shape[1] + 1)
+    sums, counts = running(deviation), running(observed)
     usual = np.zeros(deviation.shape, dtype=np.float32)
     for cycles in (2, 4, 10):
-        begin = np.maximum(ends - cycles, start)
-        total = sums[:, 1:] - taken(sums, begin)
-        count = counts[:, 1:] - taken(counts, begin)
-        usual += (total / np.maximum(count, 1)).astype(np.float32) / 3
+        mean = over_last(sums, cycles) / np.maximum(over_last(counts, cycles), 1)
+        usual += mean.astype(np.float32) / 3
     return usual
 
 
-def _at(values: Floats, steps: Integers) -> Floats:
-    picked: Floats = taken(values, np.maximum(steps, 0)[:, None])[:, 0]
-    return picked
-
-
-def _swing(context: Context, season: Integers) -> Floats:
+def _swing(context: Context, season: int) -> Floats:
     """Compare the spread within the last season with that of the one before."""
-    squares = np.where(context.observed, context.values, 0).astype(np.float64) ** 2
-    total = np.concatenate([np.zeros((len(squares), 1)), np.cumsum(squares, axis=1)], axis=1)
-    length = squares.shape[1]
+    length = context.values.shape[1]
     spreads = []
     for ago in range(2):
-        end = length - ago * season
-        begin = np.maximum(end - season, 0)
-        count = np.maximum(_at(context.counts, end) - _at(context.counts, begin), 1)
-        mean = (_at(context.sums, end) - _at(context.sums, begin)) / count
-        power = (_at(total, end) - _at(total, begin)) / count
+        end = max(length - ago * season, 0)
+        steps = slice(max(end - season, 0), end)
+        values = np.where(context.observed[:, steps], context.values[:, steps], 0)
+        count = np.maximum(context.observed[:, steps].sum(axis=1), 1)
+        mean = values.sum(axis=1, dtype=np.float64) / count
+        power = (values.astype(np.float64) ** 2).sum(axis=1) / count
         spreads.append(np.sqrt(np.maximum(power - mean**2, 0)) + 0.05)
     ratio: Floats = np.clip(spreads[0] / spreads[1], 0.5, 2.0).astype(np.float32)
     return ratio

@@ -4,8 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from forecast.models.base.config import TrainingBackend
-from forecast.models.base.direct_config import CONTEXT_LIMIT, DirectConfig
+from forecast.models.base.config import CONTEXT_LIMIT, DirectConfig, TrainingBackend
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 

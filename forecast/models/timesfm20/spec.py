@@ -4,9 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from forecast.models.base.config import TrainingBackend
+from forecast.models.base.config import TrainingBackend, TuningConfig
 from forecast.models.base.regression import RegressionOptions
-from forecast.models.base.tuning_config import TuningConfig
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 MAX_CONTEXT = 2048

@@ -2,9 +2,8 @@
 
 from pydantic import Field
 
-from forecast.models.base.config import TrainingBackend
+from forecast.models.base.config import TrainingBackend, TuningConfig
 from forecast.models.base.regression import RegressionOptions
-from forecast.models.base.tuning_config import TuningConfig
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 CONTEXT_LIMIT = 16_384  # past and future together

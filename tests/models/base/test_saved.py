@@ -88,15 +88,6 @@ def test_options_given_on_loading_win_and_the_others_stay(trained, tmp_path):
         LinearModel.load_model(tmp_path / "model", batch_sise=3)
 
 
-def test_options_saved_under_older_names_are_read(trained, tmp_path):
-    folder = saved(trained, tmp_path / "model")
-    config = json.loads((folder / CONFIG_FILE).read_text())["config"]
-    config["d_model"] = config.pop("hidden_dim")
-    with pytest.warns(DeprecationWarning, match="d_model is called hidden_dim"):
-        again = LinearModel.load_model(changed(folder, config=config))
-    assert again.config == trained.config
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -1,1 +1,0 @@
-"""Rolling origins: forecasts from the past, each with what was known then."""
