@@ -11,7 +11,6 @@ from forecast.core.frequency import Frequency
 from forecast.core.metrics import evaluate, hold_out, measure
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 
-RNG = np.random.default_rng(3)
 LEVELS = (0.1, 0.5, 0.9)
 SPREAD = np.array([[-2.0], [0.1], [1.5]])  # [Q, 1]
 HORIZON, SEASON = 6, 7
@@ -31,7 +30,8 @@ def forecast(series: Series, horizon: int) -> Forecast:
 
 
 def walk(item_id: str, length: int, channels: int = 1) -> Series:
-    target = 40 + np.cumsum(RNG.normal(size=(channels, length)), axis=1)
+    random = np.random.default_rng([length, *item_id.encode()])
+    target = 40 + np.cumsum(random.normal(size=(channels, length)), axis=1)
     return Series(
         target=target,
         item_id=item_id,
