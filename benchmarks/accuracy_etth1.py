@@ -26,7 +26,7 @@ from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
 from forecast.models import MODEL_REGISTRY
 from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.training import Progress
+from forecast.models.base.saved import Progress
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "ETTh1.csv.gz"
 TRAIN, VALIDATION, TEST = 8640, 2880, 2880

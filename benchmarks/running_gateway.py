@@ -28,11 +28,12 @@ class Gateway:
     pid: int
 
     def call(self, method: str, path: str, body: Any = None, timeout_s: float = 900.0) -> Any:
-        """Send JSON, read JSON."""
+        """Send JSON, or bytes that are JSON already; read JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(
             self.url + path,
             method=method,
-            data=None if body is None else json.dumps(body).encode(),
+            data=None if body is None else data,
             headers={"X-API-Key": KEY, "Content-Type": "application/json"},
         )
         try:

@@ -1,6 +1,7 @@
 """`python -m forecast.host <model_id>`: one process that holds one model and answers for it."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -49,10 +50,13 @@ def run(
         access=settings.access_log and socket is None,  # the gateway logs it already
     )
     set_library_variables(os.environ, settings.threads)
+    gc.disable()  # what is imported and built stays: collections would only look through it
     # Only now, for the libraries that this imports read the environment as they are imported.
     from forecast.wiring.host import host_app
 
     app = host_app(settings, model_id, board, needs_key=socket is None)
+    gc.freeze()
+    gc.enable()
     listening = unix_socket(socket) if socket else tcp_socket(settings.address, settings.port)
     server = Server(app, settings.serving.shutdown_s)
     if exit_with_parent:

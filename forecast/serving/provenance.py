@@ -4,8 +4,7 @@ from pathlib import Path
 
 from forecast.core.lookahead import Provenance
 from forecast.models.base.config import TrainingMode
-from forecast.models.base.saved import TRAINING_FILE
-from forecast.models.base.training import TrainingRecord
+from forecast.models.base.saved import TRAINING_FILE, TrainingRecord
 from forecast.models.spec import ModelSpec
 from forecast.store.manifest import read_manifest
 from forecast.store.sources import ResolvedSource

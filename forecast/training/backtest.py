@@ -29,7 +29,7 @@ from forecast.training.trainer import Fetches, Trainer
 
 _AT_ONCE = 4096  # series in one process, where the origins allow
 
-Batch = tuple[ChosenModel, tuple[Origin, ...]]
+OriginBatch = tuple[ChosenModel, tuple[Origin, ...]]
 """A model, and the origins that one process forecasts from."""
 
 
@@ -61,7 +61,7 @@ def run_backtest(
     return JobOutcome(state="succeeded", **measured)
 
 
-def _batches(backtest: Backtest, group: Group, task: ForecastTask) -> Iterator[Batch]:
+def _batches(backtest: Backtest, group: Group, task: ForecastTask) -> Iterator[OriginBatch]:
     """Choose the model of a group, and forecast; a process for every few thousand series."""
     step = backtest.context.step
     done = step(f"model {group.name}", lambda: group.choose().model_dump(mode="json"))
@@ -83,7 +83,7 @@ def _parts(origins: Sequence[Origin]) -> Iterator[tuple[Origin, ...]]:
     yield tuple(part)
 
 
-def _forecast(backtest: Backtest, batch: Batch, task: ForecastTask) -> dict[str, Any]:
+def _forecast(backtest: Backtest, batch: OriginBatch, task: ForecastTask) -> dict[str, Any]:
     """Forecast from the origins of a batch; the forecasts stay in the folder of the job."""
     chosen, origins = batch
     past = [part.past for origin in origins for part in origin.parts]
@@ -120,7 +120,9 @@ def _folder(backtest: Backtest, origins: Sequence[Origin]) -> Path:
     return backtest.context.work / "forecasts" / f"{origins[0].number:04d}"
 
 
-def _measured(backtest: Backtest, batches: Sequence[Batch], task: ForecastTask) -> dict[str, Any]:
+def _measured(
+    backtest: Backtest, batches: Sequence[OriginBatch], task: ForecastTask
+) -> dict[str, Any]:
     """Write the result; what is returned is for the record of the job."""
     backtest.context.report(JobProgress(phase="measuring"))
     pairs = [pair for batch in batches for pair in _pairs(backtest, batch, task)]
@@ -142,7 +144,7 @@ def _measured(backtest: Backtest, batches: Sequence[Batch], task: ForecastTask) 
     }
 
 
-def _pairs(backtest: Backtest, batch: Batch, task: ForecastTask) -> list[results.Pair]:
+def _pairs(backtest: Backtest, batch: OriginBatch, task: ForecastTask) -> list[results.Pair]:
     _, origins = batch
     placed = [(origin, part) for origin in origins for part in origin.parts]
     if not placed:
@@ -158,7 +160,7 @@ def _pairs(backtest: Backtest, batch: Batch, task: ForecastTask) -> list[results
 
 
 def _warnings(
-    backtest: Backtest, batches: Sequence[Batch], pairs: Sequence[results.Pair]
+    backtest: Backtest, batches: Sequence[OriginBatch], pairs: Sequence[results.Pair]
 ) -> list[str]:
     """Collect what the reader should know, each thing once."""
     found = [*backtest.warnings]

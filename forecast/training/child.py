@@ -39,8 +39,8 @@ _CHUNK = 1 << 16
 _LEFT_S = 5.0
 _SILENCES = 3  # of pipes that another process holds open
 
-Answer = dict[str, Any]
-OnProgress = Callable[[JobProgress], None]
+Message = dict[str, Any]
+OnJobProgress = Callable[[JobProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def run_child(
     folder: Path,
     process: ModelProcess,
     context: JobContext,
-    on_progress: OnProgress,
+    on_progress: OnJobProgress,
     processes: int | None = None,
-) -> Answer:
+) -> Message:
     """Carry out the order of a folder in the model's own environment. Blocks.
 
     Args:
@@ -96,7 +96,7 @@ def run_child(
     with _Child(command, process, context.log) as child:
         watch = _Watch(child, context, process)
         paces: defaultdict[str, Pace] = defaultdict(Pace)  # of each phase
-        last: Answer = {}
+        last: Message = {}
         for answer in child.answers(process.poll_s):
             watch.look()
             if answer and (said := answer.get("progress")):
@@ -110,7 +110,7 @@ def run_child(
         raise error_of(**last["error"])
     if "done" not in last:
         raise HostUnavailable("the process that did the work was killed; is memory short?")
-    done: Answer = last["done"]
+    done: Message = last["done"]
     return done
 
 
@@ -147,7 +147,7 @@ class _Child:
             env=dict(process.environment),
             start_new_session=True,
         )
-        self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._readers = [
             self._reader(self._read_answers, self._process.stdout),
             self._reader(self._read_log, self._process.stderr),
@@ -168,7 +168,7 @@ class _Child:
                 with suppress(OSError):
                     pipe.close()
 
-    def tell(self, document: Answer) -> None:
+    def tell(self, document: Message) -> None:
         """Send a line; a child that has ended ignores it."""
         if self._process.stdin is None:
             return
@@ -192,7 +192,7 @@ class _Child:
                 total += int(process.memory_info().rss)
         return total
 
-    def answers(self, pause_s: float) -> Iterator[Answer | None]:
+    def answers(self, pause_s: float) -> Iterator[Message | None]:
         """Yield its answers until it closes its output; None where it was silent for `pause_s`."""
         silent_since_its_end = 0
         while silent_since_its_end < _SILENCES:
@@ -239,7 +239,7 @@ class _Child:
             self._log.write(printed)
 
 
-def _json_object(line: bytes) -> Answer | None:
+def _json_object(line: bytes) -> Message | None:
     try:
         answer = json.loads(line)
     except ValueError:

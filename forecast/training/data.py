@@ -27,13 +27,14 @@ DATASET_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 _PARTS = ("file", "schema", "parameters", "dataset")
 _SOURCES = ("inputs", "data", "data_source_url_or_path", "dataset")
-_REQUIRED = {"data": "schema", "named_file": "data_definition", "long_file": "schema"}
-_ALLOWED = {
-    "data": {"schema"},
-    "dataset": {"schema"},
-    "long_file": {"schema"},
-    "named_file": {"data_definition", "known_future", "label"},
+_FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "inputs": ((), ()),
+    "data": (("schema",), ()),
+    "dataset": ((), ("schema",)),
+    "long file": (("schema",), ()),
+    "wide file": (("data_definition",), ("known_future", "label")),
 }
+"""What the data come as → the fields that must go with it, and those that may."""
 
 
 class JobData(WireModel):
@@ -88,30 +89,25 @@ class JobData(WireModel):
         Raises:
             InvalidRequest: points at each field.
         """
-        sent = {name for name, value in self._data_fields() if value not in (None, [])}
-        found = [name for name in _SOURCES if name in sent]
-        if not found:
+        fields = {field.alias or name: name for name, field in JobData.model_fields.items()}
+        sent = {name for name in fields if getattr(self, fields[name]) not in (None, [])}
+        sources = [name for name in _SOURCES if name in sent]
+        if not sources:
             raise InvalidRequest(
                 "there is nothing to learn from: send inputs, data with schema,"
                 " data_source_url_or_path, or the name of a dataset"
             )
-        kind = found[0]
-        if kind == "data_source_url_or_path":
-            is_long = "schema" in sent and "data_definition" not in sent
-            kind = "long_file" if is_long else "named_file"
-        required = _REQUIRED.get(kind)
-        errors = [FieldError(f"/{name}", f"send {found[0]} or {name}, not both")
-                  for name in found[1:]]  # fmt: skip
-        if required is not None and required not in sent:
-            errors.append(FieldError(f"/{required}", "this field is required"))
-        others = sorted(sent - {*_SOURCES} - _ALLOWED.get(kind, set()))
-        errors += [FieldError(f"/{name}", f"does not go with {found[0]}") for name in others]
-        if errors:
-            raise invalid(errors)
-
-    def _data_fields(self) -> Iterator[tuple[str, Any]]:
-        for name, field in JobData.model_fields.items():
-            yield field.alias or name, getattr(self, name)
+        kind = first = sources[0]
+        if first == "data_source_url_or_path":
+            is_long = sent & {"schema", "data_definition"} == {"schema"}
+            kind = "long file" if is_long else "wide file"
+        required, optional = _FIELDS[kind]
+        found = dict.fromkeys(sources[1:], f"send {first} or this, not both")
+        found |= dict.fromkeys(set(required) - sent, "this field is required")
+        others = sent.difference(sources, required, optional)
+        found |= dict.fromkeys(sorted(others), f"does not go with {first}")
+        if found:
+            raise invalid([FieldError(f"/{name}", detail) for name, detail in found.items()])
 
 
 def default_data(source: str | None, schema: Mapping[str, Any] | None = None) -> JobData | None:

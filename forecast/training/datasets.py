@@ -160,10 +160,9 @@ class Datasets:
 
     def all(self) -> list[Dataset]:
         """List the datasets by their names; what cannot be read is left out."""
-        folders = self._root
-        if not folders.is_dir():
+        if not self._root.is_dir():
             return []
-        names = sorted(path.name for path in folders.iterdir() if is_dataset_name(path.name))
+        names = sorted(path.name for path in self._root.iterdir() if is_dataset_name(path.name))
         return [found for name in names if (found := self._read_record(name)) is not None]
 
     def get(self, name: str) -> Dataset:
@@ -247,12 +246,11 @@ class Datasets:
             )
 
     def _draft(self, body: bytes) -> Path:
-        folder = self._root
-        folder.mkdir(parents=True, exist_ok=True)
-        for left_behind in folder.glob(f"{_DRAFT}*"):
+        self._root.mkdir(parents=True, exist_ok=True)
+        for left_behind in self._root.glob(f"{_DRAFT}*"):
             if left_behind.stat().st_mtime < time.time() - _LEFT_BEHIND_S:
                 left_behind.unlink(missing_ok=True)
-        handle, name = mkstemp(prefix=_DRAFT, dir=folder)
+        handle, name = mkstemp(prefix=_DRAFT, dir=self._root)
         with os.fdopen(handle, "wb") as file:
             file.write(body)
         sync(Path(name))

@@ -12,7 +12,7 @@ from forecast.core.errors import BadData, LooksAhead
 from forecast.core.lookahead import Provenance, may_forecast
 from forecast.core.times import to_utc
 from forecast.core.types import Series
-from forecast.models.base.training import data_sha256
+from forecast.models.base.saved import data_sha256
 from forecast.models.spec import ModelSpec
 from forecast.serving.provenance import provenance_of
 from forecast.store.sources import ResolvedSource, SourceResolver

@@ -13,7 +13,7 @@ from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.jobs.context import JobContext, ignore_progress
 from forecast.jobs.series_files import forecasts_of, read_forecasts, write_series
 from forecast.models.spec import ModelSpec
-from forecast.training.child import ModelProcess, OnProgress, run_child
+from forecast.training.child import ModelProcess, OnJobProgress, run_child
 from forecast.training.plan import BacktestPlan, ForecastOrder, read_order, write_order
 
 _IN_A_FILE = 2048  # series
@@ -41,7 +41,7 @@ def forecast_in_child(
     context: JobContext,
     *,
     folder: Path,
-    on_progress: OnProgress = ignore_progress,
+    on_progress: OnJobProgress = ignore_progress,
 ) -> list[Forecast]:
     """Forecast series, which hold nothing after their origins.
 

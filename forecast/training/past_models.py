@@ -16,7 +16,6 @@ from forecast.core.atomic import discard, publish
 from forecast.core.errors import (
     Conflict,
     ForecastError,
-    InvalidRequest,
     LooksAhead,
     ModelNotReady,
     VersionNotFound,
@@ -38,7 +37,7 @@ from forecast.training.trainer import Fetches, Trainer
 
 log = logging.getLogger(__name__)
 
-How = Literal["snapshot", "remote", "earlier"]
+SnapshotSource = Literal["snapshot", "remote", "earlier"]
 
 _STORED = "store:"
 
@@ -54,7 +53,7 @@ class YearModel:
     """
 
     version: Version | None = None
-    how: How | None = None
+    how: SnapshotSource | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -174,10 +173,6 @@ def groups_of(backtest: Backtest) -> list[Group]:
     origins, plan = backtest.origins, backtest.plan
     if plan.refit == "never":
         return [Group(origins, partial(_fixed, backtest))]
-    if origins[0].time is None:
-        raise InvalidRequest.field(
-            "/refit", "the series have no times, so nothing can be cut in time; send start and freq"
-        )
     if plan.refit == "yearly":
         years = [tuple(group) for _, group in groupby(origins, _year)]
         return [Group(group, partial(_snapshot, backtest, group[0])) for group in years]

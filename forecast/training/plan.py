@@ -252,8 +252,9 @@ class ForecastOrder(BaseModel):
     quantile_levels: tuple[float, ...] = ()
 
 
-Order = Annotated[FitOrder | ForecastOrder, Field(discriminator="action")]
-_ORDER: TypeAdapter[FitOrder | ForecastOrder] = TypeAdapter(Order)
+_ORDER: TypeAdapter[FitOrder | ForecastOrder] = TypeAdapter(
+    Annotated[FitOrder | ForecastOrder, Field(discriminator="action")]
+)
 ORDER, SERIES = "order.json", "series.json"
 
 

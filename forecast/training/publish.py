@@ -11,7 +11,7 @@ from forecast.core.errors import Conflict
 from forecast.core.state import Comparison, ModelMetadata
 from forecast.jobs.context import JobContext
 from forecast.jobs.records import FitResult, JobProgress
-from forecast.models.base.training import TrainingRecord
+from forecast.models.base.saved import TrainingRecord
 from forecast.store.config import StoreConfig
 from forecast.store.names import CURRENT, snapshot_name
 from forecast.store.versions import ModelShelf, Version

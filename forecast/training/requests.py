@@ -38,7 +38,7 @@ from forecast.training.data import (
 from forecast.training.datasets import Datasets
 from forecast.training.plan import BacktestPlan, FitPlan, TrainingPlan
 
-Plan = TypeVar("Plan", bound=FitPlan)
+AnyPlan = TypeVar("AnyPlan", bound=FitPlan)
 
 
 class TrainingRequest(JobData, TrainingPlan):
@@ -79,7 +79,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JobRequest(Generic[Plan]):
+class JobRequest(Generic[AnyPlan]):
     """What a job is to do, and its data.
 
     Attributes:
@@ -89,7 +89,7 @@ class JobRequest(Generic[Plan]):
     """
 
     job: JobPlan
-    plan: Plan
+    plan: AnyPlan
     series: Sequence[Series]
     upload: JobUpload | None = None
 
@@ -199,8 +199,8 @@ class JobReader:
         return read_job_upload(body.content, body.content_type, self.policy)
 
     def _read(
-        self, body: Body, upload: JobUpload | None, plan: type[Plan], request: type[JobData]
-    ) -> tuple[Plan, JobData | JobUpload]:
+        self, body: Body, upload: JobUpload | None, plan: type[AnyPlan], request: type[JobData]
+    ) -> tuple[AnyPlan, JobData | JobUpload]:
         """Read the plan and the data of a body."""
         if upload is not None:
             return validated(plan, upload.parameters), upload
@@ -262,12 +262,12 @@ def _reference(source: str) -> str:
 
 
 def _finished(
-    plan: Plan,
+    plan: AnyPlan,
     spec: ModelSpec,
     loaded: LoadedData,
     data: JobData | JobUpload,
     warnings: Sequence[str] = (),
-) -> JobRequest[Plan]:
+) -> JobRequest[AnyPlan]:
     reference = plan.data_reference or loaded.reference
     plan = plan.model_copy(update={"data_reference": reference})
     series = loaded.series

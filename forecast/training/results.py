@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecast.core.atomic import replacing
+from forecast.core.metrics import Errors
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.jobs.folders import RESULT
-from forecast.models.base.metrics import Errors
 from forecast.training.forecasting import Origin, Part
 from forecast.training.past_models import ChosenModel
 from forecast.training.plan import BacktestPlan

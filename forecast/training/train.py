@@ -35,7 +35,7 @@ def run_training(
     Args:
         sync: None for a store that has no remote. Its failure is a warning.
     """
-    work = _Training(job, context, trainer)
+    work = _TrainingRun(job, context, trainer)
     try:
         work.fit_all()
         work.promote()
@@ -79,7 +79,7 @@ def fits_of(spec: ModelSpec, plan: TrainingPlan, series: Sequence[Series]) -> li
     return [replace(fit, number=number, fits=len(fits)) for number, fit in enumerate(fits, start=1)]
 
 
-class _Training:
+class _TrainingRun:
     """One run of a job, and its results so far."""
 
     def __init__(self, job: JobPlan, context: JobContext, trainer: Trainer) -> None:

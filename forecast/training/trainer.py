@@ -14,7 +14,7 @@ from forecast.core.times import to_utc
 from forecast.jobs.context import JobContext, Stopped
 from forecast.jobs.records import FitResult, JobProgress
 from forecast.jobs.series_files import write_series
-from forecast.models.base.training import TrainingRecord
+from forecast.models.base.saved import TrainingRecord
 from forecast.models.spec import ModelSpec
 from forecast.serving.provenance import training_record
 from forecast.store.names import CURRENT, snapshot_name

@@ -25,14 +25,14 @@ from forecast.models.spec import ModelSpec
 from forecast.store.versions import ModelStore, Version
 from forecast.training.child import ModelProcess
 from forecast.training.forecasting import PastModel, context_outside_a_job, forecast_in_child
-from forecast.training.past_models import How, model_for_year
+from forecast.training.past_models import SnapshotSource, model_for_year
 from forecast.training.trainer import Fetches
 
 MOMENTUM_STEPS = 4
 
 Fallback = Literal["momentum", "sprout"]
-Source = Literal["momentum", "sprout", "snapshot", "remote", "earlier"]
-Rows = npt.NDArray[np.intp]
+FeatureSource = Literal["momentum", "sprout", "snapshot", "remote", "earlier"]
+RowNumbers = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,9 +125,9 @@ class ModelYear:
         version: None for the fallback model, whose weights come with the gateway.
     """
 
-    rows: Rows
+    rows: RowNumbers
     version: Version | None
-    how: How | Literal["sprout"]
+    how: SnapshotSource | Literal["sprout"]
 
     @property
     def weights_name(self) -> str:
@@ -189,7 +189,7 @@ class ForecastFeatures:
     values: FloatArray
     dates: Timestamps
     item_ids: tuple[str, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[FeatureSource, ...]
     versions: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -234,7 +234,7 @@ def build_forecast_features(
     grid = PriceGrid.of(prices, dates, item_ids)
     years, warnings = _years(grid, model_id, how)
     values = grid.momentum()
-    sources: list[Source] = ["momentum"] * len(values)
+    sources: list[FeatureSource] = ["momentum"] * len(values)
     versions = [""] * len(values)
     for year, forecast in zip(years, _forecast(grid, years, how), strict=True):
         values[year.rows] = forecast
@@ -337,7 +337,7 @@ def _past_model(spec: ModelSpec, version: Version | None, how: WalkForward) -> P
 
 
 def _cells(
-    grid: PriceGrid, rows: Rows, context: int, min_context: int
+    grid: PriceGrid, rows: RowNumbers, context: int, min_context: int
 ) -> dict[tuple[int, int], Series]:
     """List what can be forecast, by its row in the year and its item, with what was known."""
     cells = {}

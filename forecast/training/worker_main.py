@@ -26,8 +26,7 @@ from forecast.jobs.series_files import forecasts_of, read_series, write_forecast
 from forecast.models import MODEL_REGISTRY
 from forecast.models.base.conformal import CALIBRATION_FILE
 from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.saved import WEIGHTS_FOLDER
-from forecast.models.base.training import Progress
+from forecast.models.base.saved import WEIGHTS_FOLDER, Progress
 from forecast.training.child import STOP
 from forecast.training.plan import SERIES, FitOrder, ForecastOrder, read_order
 from forecast.training.splitting import Evaluation, Split, hold_out_newer, split
@@ -42,30 +41,30 @@ _LEVELS = tuple(decile / 10 for decile in range(1, 10))  # of the WQL that versi
 def main() -> None:
     """Carry out the order; the last answer and the exit status tell how it went."""
     folder, rank = Path(sys.argv[1]), int(os.environ.get("RANK", "0"))  # as torchrun says
-    call = received(folder, rank)
-    answer = _answer(folder, call)
-    if call.is_first or "error" in answer:
-        call.say(answer)
+    parent = received(folder, rank)
+    answer = _answer(folder, parent)
+    if parent.is_first or "error" in answer:
+        parent.send(answer)
     os._exit("error" in answer)  # threads that a library left must not keep the process
 
 
-def _answer(folder: Path, call: "Call") -> dict[str, Any]:
+def _answer(folder: Path, parent: "Parent") -> dict[str, Any]:
     try:
         order = read_order(folder)
-        done = fit(order, call) if isinstance(order, FitOrder) else forecast(order, call)
+        done = fit(order, parent) if isinstance(order, FitOrder) else forecast(order, parent)
     except ForecastError as error:
         return {"error": JobError.of(error).model_dump()}
     except Exception:  # noqa: BLE001 -- the process boundary
         traceback.print_exc()
         return {"error": {"code": ForecastError.code, "detail": "internal error; see the job log"}}
-    return {"stopped": True} if call.stopping.is_set() else {"done": done}
+    return {"stopped": True} if parent.stopping.is_set() else {"done": done}
 
 
 # The parent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Call:
+class Parent:
     """The connection of this process to its parent.
 
     Attributes:
@@ -85,37 +84,37 @@ class Call:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def hear(self, progress: Progress) -> bool:
+    def report(self, progress: Progress) -> bool:
         """Pass a report on; False when the work is to end."""
         if self.is_first:
-            self.say({"progress": progress.model_dump(mode="json")})
+            self.send({"progress": progress.model_dump(mode="json")})
         return not self.stopping.is_set()
 
-    def say(self, document: Mapping[str, Any]) -> None:
+    def send(self, document: Mapping[str, Any]) -> None:
         """Write one answer, whole: processes that share an order share the pipe."""
         self.answers.write(json.dumps(document) + "\n")
         self.answers.flush()
 
 
-def received(folder: Path, rank: int) -> Call:
+def received(folder: Path, rank: int) -> Parent:
     """Connect to the parent, and listen to it in a thread."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print goes to the log
     operator_config = json.loads(sys.stdin.readline()) if rank == 0 else {}
-    call = Call(folder, operator_config, answers, rank)
+    parent = Parent(folder, operator_config, answers, rank)
     listening = _listen if rank == 0 else _end_with_launcher
-    threading.Thread(target=listening, args=(call,), daemon=True).start()
-    return call
+    threading.Thread(target=listening, args=(parent,), daemon=True).start()
+    return parent
 
 
-def _listen(call: Call) -> None:
+def _listen(parent: Parent) -> None:
     while line := sys.stdin.readline():
         if line.strip() and json.loads(line) == STOP:
-            call.stopping.set()
+            parent.stopping.set()
     os._exit(1)
 
 
-def _end_with_launcher(call: Call) -> None:  # noqa: ARG001 -- the signature of `_listen`
+def _end_with_launcher(parent: Parent) -> None:  # noqa: ARG001 -- the signature of `_listen`
     launcher = os.getppid()
     while os.getppid() == launcher:
         time.sleep(_LOOKS_EVERY_S)
@@ -125,7 +124,7 @@ def _end_with_launcher(call: Call) -> None:  # noqa: ARG001 -- the signature of 
 # Training
 
 
-def fit(order: FitOrder, call: Call) -> dict[str, Any]:
+def fit(order: FitOrder, parent: Parent) -> dict[str, Any]:
     """Load, learn, compare, learn again on all series, and save; a stopped fit saves nothing.
 
     Returns:
@@ -134,25 +133,25 @@ def fit(order: FitOrder, call: Call) -> dict[str, Any]:
     Raises:
         ForecastError: the model cannot be loaded, or cannot learn from the series.
     """
-    series = read_series(call.folder / SERIES)
-    model = _start(order, call)
+    series = read_series(parent.folder / SERIES)
+    model = _start(order, parent)
     evaluation, parts = _parts(series, order, model)
     model.fit(
         parts.train,
         parts.validation or None,
         first_validation_steps=parts.first_validation_steps,
-        on_progress=call.hear,
+        on_progress=parent.report,
         checkpoints=_checkpoints(order, model),
         data_reference=order.plan.data_reference,
     )
-    if call.stopping.is_set() and not _is_shared(model):  # others would wait for this one
+    if parent.stopping.is_set() and not _is_shared(model):  # others would wait for this one
         return {}
-    comparison = _compared(model, evaluation, order, call) if call.is_first else None
+    comparison = _compared(model, evaluation, order, parent) if parent.is_first else None
     if order.refit and (parts.validation or evaluation.held_out):
-        model = _refitted(model, series, order, call)
-    if call.is_first and not call.stopping.is_set():
+        model = _refitted(model, series, order, parent)
+    if parent.is_first and not parent.stopping.is_set():
         model.save_model(order.target)
-        _carry_calibration(call.folder / _VALIDATED, order.target)
+        _carry_calibration(parent.folder / _VALIDATED, order.target)
     return {
         "metrics": model.best_metrics_,
         "comparison": comparison and comparison.model_dump(mode="json"),
@@ -161,17 +160,17 @@ def fit(order: FitOrder, call: Call) -> dict[str, Any]:
 
 
 def _load(
-    model_id: str, weights: Path | None, config: Mapping[str, Any], call: Call
+    model_id: str, weights: Path | None, config: Mapping[str, Any], parent: Parent
 ) -> BaseTimeSeriesModel:
     model_class = MODEL_REGISTRY[model_id].model_class()
-    return model_class.load_model(weights, **config, **call.operator_config)
+    return model_class.load_model(weights, **config, **parent.operator_config)
 
 
-def _start(order: FitOrder, call: Call) -> BaseTimeSeriesModel:
+def _start(order: FitOrder, parent: Parent) -> BaseTimeSeriesModel:
     config = dict(order.plan.config)
     if "distributed" in MODEL_REGISTRY[order.model_id].config.model_fields:
         config.setdefault("distributed", None)  # not as the fit was that made the weights
-    model = _load(order.model_id, order.weights, config, call)
+    model = _load(order.model_id, order.weights, config, parent)
     model.kept_checkpoints = order.kept_checkpoints
     return model
 
@@ -199,7 +198,7 @@ def _checkpoints(order: FitOrder, model: BaseTimeSeriesModel) -> Path | None:
 
 
 def _compared(
-    model: BaseTimeSeriesModel, evaluation: Evaluation, order: FitOrder, call: Call
+    model: BaseTimeSeriesModel, evaluation: Evaluation, order: FitOrder, parent: Parent
 ) -> Comparison | None:
     """Measure the new model and its rival on steps that neither has seen.
 
@@ -208,12 +207,12 @@ def _compared(
     rival, horizon = order.rival, evaluation.horizon
     if rival is None or not evaluation.held_out:
         return None
-    call.hear(Progress(phase="evaluating", step=0))
+    parent.report(Progress(phase="evaluating", step=0))
     found = {"version": rival.name, "seen": rival.seen, "horizon": horizon}
     levels = () if model.capabilities.quantiles == "none" else _LEVELS
     task = ForecastTask(horizon=horizon, quantile_levels=levels)
     try:
-        other = _load(order.model_id, rival.weights, {"device": model.config.device}, call)
+        other = _load(order.model_id, rival.weights, {"device": model.config.device}, parent)
         theirs = other.evaluate(evaluation.held_out, task)
         other.close()
     except ForecastError as error:
@@ -227,25 +226,25 @@ def _compared(
 
 
 def _refitted(
-    validated: BaseTimeSeriesModel, series: list[Series], order: FitOrder, call: Call
+    validated: BaseTimeSeriesModel, series: list[Series], order: FitOrder, parent: Parent
 ) -> BaseTimeSeriesModel:
     """Learn all series from the same start for as long; calibration stays that of validation."""
     record = validated.training_
     assert record is not None
-    if call.is_first:
-        validated.save_model(call.folder / _VALIDATED)
+    if parent.is_first:
+        validated.save_model(parent.folder / _VALIDATED)
     validated.close()
-    model = _start(order, call)
+    model = _start(order, parent)
     checkpoints = _checkpoints(order, model)
 
-    def hear(progress: Progress) -> bool:
+    def report(progress: Progress) -> bool:
         phase = "refitting" if progress.phase == "training" else progress.phase
-        return call.hear(progress.model_copy(update={"phase": phase}))
+        return parent.report(progress.model_copy(update={"phase": phase}))
 
     return model.refit(
         series,
         record,
-        on_progress=hear,
+        on_progress=report,
         checkpoints=checkpoints and checkpoints / _REFIT,
         data_reference=order.plan.data_reference,
     )
@@ -261,18 +260,18 @@ def _carry_calibration(validated: Path, target: Path) -> None:
 # Forecasting
 
 
-def forecast(order: ForecastOrder, call: Call) -> dict[str, Any]:
+def forecast(order: ForecastOrder, parent: Parent) -> dict[str, Any]:
     """Forecast the files of series in their order; ends early when the job stops.
 
     Raises:
         ForecastError: the model cannot be loaded, or cannot forecast a series.
     """
-    model = _load(order.model_id, order.weights, order.config, call)
+    model = _load(order.model_id, order.weights, order.config, parent)
     task = ForecastTask(horizon=order.horizon, quantile_levels=order.quantile_levels)
     for number, file in enumerate(order.files, start=1):
-        forecasts = forecast_all(model, read_series(call.folder / file), task)
-        write_forecasts(call.folder / forecasts_of(file), forecasts)
-        if not call.hear(Progress(phase="forecasting", step=number, of=len(order.files))):
+        forecasts = forecast_all(model, read_series(parent.folder / file), task)
+        write_forecasts(parent.folder / forecasts_of(file), forecasts)
+        if not parent.report(Progress(phase="forecasting", step=number, of=len(order.files))):
             break
     return {}
 

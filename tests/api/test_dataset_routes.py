@@ -83,5 +83,5 @@ def test_what_is_no_dataset_is_refused(client, content, content_type, status, po
 
 def test_each_route_needs_a_key(client):
     url = f"{str(client.base_url).rstrip('/')}{DATASETS_PATH}"
-    assert httpx2.get(url).status_code == 401
-    assert httpx2.put(f"{url}/shops", json=TABLE).status_code == 401
+    assert httpx2.get(url, timeout=60).status_code == 401
+    assert httpx2.put(f"{url}/shops", json=TABLE, timeout=60).status_code == 401

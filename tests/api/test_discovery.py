@@ -44,7 +44,7 @@ def test_info_names_training_and_versions_only_where_they_are(client, tmp_path):
         hosts, ApiOptions(**OPTIONS), training=training_in(tmp_path), versions=versions
     )
     with running(app) as url:
-        features = httpx2.get(f"{url}/info").json()["features"]
+        features = httpx2.get(f"{url}/info", timeout=60).json()["features"]
     assert {"yearly snapshots", "backtests", "forecasts as of a date"} <= set(features)
 
 

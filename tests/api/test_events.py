@@ -19,7 +19,7 @@ from forecast.jobs.records import JobEvent
 from tests.api.serving import running
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 def event(number: int, kind: str = "log", **data: object) -> JobEvent:
@@ -100,7 +100,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_each_event_is_sent_when_it_comes_and_not_held_back():
-    with serving() as served, httpx2.stream("GET", f"{served.url}/events") as response:
+    with serving() as served, httpx2.stream("GET", f"{served.url}/events", timeout=60) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["cache-control"] == "no-store"
         assert "content-encoding" not in response.headers
@@ -130,7 +130,7 @@ def test_more_events_than_are_read_ahead_arrive_in_their_order():
 def test_a_silent_stream_has_a_heartbeat():
     with (
         serving(heartbeat_s=0.05) as served,
-        httpx2.stream("GET", f"{served.url}/events") as response,
+        httpx2.stream("GET", f"{served.url}/events", timeout=60) as response,
     ):
         lines = response.iter_lines()
         assert [next(lines) for _ in range(4)] == [": heartbeat", "", ": heartbeat", ""]
@@ -140,7 +140,7 @@ def test_a_silent_stream_has_a_heartbeat():
 
 def test_a_caller_who_goes_leaves_nothing_open():
     with serving() as served:
-        with httpx2.stream("GET", f"{served.url}/events"):
+        with httpx2.stream("GET", f"{served.url}/events", timeout=60):
             assert served.streams.open == 1
         assert served.scripts[0].closed.wait(PATIENCE_S)
         until(lambda: served.streams.open == 0)
@@ -148,7 +148,7 @@ def test_a_caller_who_goes_leaves_nothing_open():
 
 def test_a_caller_who_goes_while_much_waits_for_it_leaves_nothing_open():
     with serving(*(event(number, line="x" * 10_000) for number in range(5000))) as served:
-        with httpx2.stream("GET", f"{served.url}/events") as response:
+        with httpx2.stream("GET", f"{served.url}/events", timeout=60) as response:
             next(response.iter_lines())
         assert served.scripts[0].closed.wait(PATIENCE_S)
         until(lambda: served.streams.open == 0)
@@ -156,26 +156,26 @@ def test_a_caller_who_goes_while_much_waits_for_it_leaves_nothing_open():
 
 def test_only_so_many_may_follow_and_the_next_may_once_one_has_gone():
     with serving(most=1) as served:
-        with httpx2.stream("GET", f"{served.url}/events"):
-            refused = httpx2.get(f"{served.url}/events")
+        with httpx2.stream("GET", f"{served.url}/events", timeout=60):
+            refused = httpx2.get(f"{served.url}/events", timeout=60)
             assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
             assert refused.headers["retry-after"] == "5"
         until(lambda: served.streams.open == 0)
-        with httpx2.stream("GET", f"{served.url}/events") as response:
+        with httpx2.stream("GET", f"{served.url}/events", timeout=60) as response:
             assert response.status_code == 200
 
 
 @pytest.mark.parametrize(("before", "status"), [((), 204), ((event(1),), 200)])
 def test_where_nothing_more_can_come_a_browser_is_told_not_to_come_back(before, status):
     with serving(*before, None) as served:
-        response = httpx2.get(f"{served.url}/events", params={"wait": False})
+        response = httpx2.get(f"{served.url}/events", params={"wait": False}, timeout=60)
         assert response.status_code == status
         assert ("id: 1" in response.text) == bool(before)
         until(lambda: served.streams.open == 0)
 
 
 def test_a_stream_ends_when_the_server_does():
-    with serving() as served, httpx2.stream("GET", f"{served.url}/events") as response:
+    with serving() as served, httpx2.stream("GET", f"{served.url}/events", timeout=60) as response:
         served.lifecycle.draining = True
         assert list(response.iter_lines()) == []
         assert served.scripts[0].closed.wait(PATIENCE_S)
@@ -185,7 +185,7 @@ def test_events_that_cannot_be_read_any_longer_break_the_stream(caplog):
     with serving(event(1), ValueError("a database of the test")) as served:
         with (
             pytest.raises(httpx2.RemoteProtocolError),
-            httpx2.stream("GET", f"{served.url}/events") as response,
+            httpx2.stream("GET", f"{served.url}/events", timeout=60) as response,
         ):
             list(response.iter_lines())
         until(lambda: served.streams.open == 0)

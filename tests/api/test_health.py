@@ -113,7 +113,7 @@ def test_ready_gives_a_reason_for_every_check_that_fails():
 def readiness(**checks) -> httpx2.Response:
     app = create_app({"one": ready("one")}, ApiOptions(**OPTIONS), checks=checks)
     with running(app) as url:
-        return httpx2.get(f"{url}/health/ready", timeout=20)
+        return httpx2.get(f"{url}/health/ready", timeout=60)
 
 
 def test_a_gateway_whose_workers_are_elsewhere_is_ready_without_them(tmp_path):

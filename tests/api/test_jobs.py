@@ -25,7 +25,7 @@ from forecast.jobs.jobs import Jobs
 from forecast.jobs.plans import JobPlan
 from forecast.jobs.records import Job, JobKind, JobOutcome, JobProgress
 from forecast.training.results import TABLE
-from tests.api.serving import AUTH, OPTIONS, replying, running, status_answer
+from tests.api.serving import OPTIONS, caller, replying, running, status_answer
 from tests.api.training_parts import training_in
 
 JOBS = "/forecast/v1/jobs"
@@ -103,7 +103,7 @@ def bench(home, **options):
     hosts = {"toy": replying("toy", status_answer("ready"))}
     app = create_app(hosts, ApiOptions(**OPTIONS), lifespan, training)
     engine = engine_of(f"sqlite:///{home / 'jobs.db'}")
-    with running(app) as url, httpx2.Client(base_url=url, headers=AUTH, timeout=30) as client:
+    with running(app) as url, caller(url) as client:
         client.get(JOBS).raise_for_status()
         with engine.begin() as connection:
             worker_rows.arrive(connection, WORKER, clock(engine))
@@ -303,7 +303,7 @@ def test_while_the_database_is_away_every_call_says_so(tmp_path):
     training = training_in(tmp_path, database_url="postgresql://nobody@127.0.0.1:1/none")
     hosts = {"toy": replying("toy", status_answer("ready"))}
     app = create_app(hosts, ApiOptions(**OPTIONS), training=training)
-    with running(app) as url, httpx2.Client(base_url=url, headers=AUTH, timeout=30) as client:
+    with running(app) as url, caller(url) as client:
         for path in ("", "/{id}", "/{id}/events", "/{id}/log", "/{id}/result"):
             answer = client.get(f"{JOBS}{path.format(id=ANY)}")
             assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
@@ -312,5 +312,5 @@ def test_while_the_database_is_away_every_call_says_so(tmp_path):
 
 def test_jobs_need_a_key(shared):
     url = str(shared.client.base_url).rstrip("/")
-    assert httpx2.get(f"{url}{JOBS}").status_code == 401
-    assert httpx2.get(f"{url}{JOBS}/x/events").status_code == 401
+    assert httpx2.get(f"{url}{JOBS}", timeout=60).status_code == 401
+    assert httpx2.get(f"{url}{JOBS}/x/events", timeout=60).status_code == 401

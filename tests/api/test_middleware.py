@@ -13,10 +13,10 @@ from forecast.api.app import create_app
 from forecast.api.options import ApiOptions
 from forecast.serving.hosts import Answer, Call, Operation
 from tests.api.serving import (
-    AUTH,
     KEY,
     OPTIONS,
     ScriptedHost,
+    caller,
     client_of,
     json_answer,
     replying,
@@ -99,7 +99,7 @@ def test_a_gzip_body_is_unpacked_within_the_limit_and_other_encodings_are_named(
 
 def test_while_draining_new_work_is_turned_away_and_health_still_answers(hosts):
     app = create_app(hosts, ApiOptions(**OPTIONS))
-    with running(app) as url, httpx2.Client(base_url=url, headers=AUTH) as client:
+    with running(app) as url, caller(url) as client:
         assert client.get("/health/ready").status_code == 200
         app.state.lifecycle.draining = True
         refused = client.post(INFERENCE, json={})

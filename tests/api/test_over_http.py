@@ -2,7 +2,6 @@
 
 import io
 
-import httpx2
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from forecast.api import examples
 from forecast.settings import Settings
 from forecast.wiring.gateway import gateway_app
-from tests.api.serving import AUTH, KEY, running
+from tests.api.serving import KEY, caller, running
 
 MODEL = "/forecast/v1/statistical"
 INFERENCE = f"{MODEL}/inference"
@@ -26,10 +25,11 @@ def client(tmp_path_factory):
     (home / "data").mkdir()
     FRAME.to_csv(home / "data" / "sales.csv", index=False)
     (home / "secret.csv").write_text("date,sales\n2026-01-01,1\n")
-    settings = Settings(home=home, api_key=KEY, inline=("all",), models=("statistical", "chronos"))
+    served = ("statistical", "chronos")
+    settings = Settings(home=home, api_key=KEY, inline=("all",), models=served, workers=0)
     with (
         running(gateway_app(settings, {})) as url,
-        httpx2.Client(base_url=url, headers=AUTH, timeout=60) as made,
+        caller(url) as made,
     ):
         yield made
 

@@ -17,7 +17,7 @@ def hosts():
 @pytest.fixture
 def anonymous(hosts):
     app = create_app(hosts, ApiOptions(version="1", api_keys=(KEY, "the-second-key")))
-    with running(app) as url, httpx2.Client(base_url=url) as client:
+    with running(app) as url, httpx2.Client(base_url=url, timeout=60) as client:
         yield client
 
 

@@ -19,7 +19,7 @@ from forecast.jobs.records import JobKind
 from forecast.models import MODEL_REGISTRY
 from forecast.training.data import JobData, default_data
 from forecast.training.plan import BacktestPlan, TrainingPlan
-from tests.api.serving import AUTH, OPTIONS, replying, running, spec_of, status_answer
+from tests.api.serving import OPTIONS, caller, replying, running, spec_of, status_answer
 from tests.api.training_parts import training_in
 from tests.training.request_helpers import CSV, FORM, TABLE, form
 
@@ -38,7 +38,7 @@ def gateway(folder: Path, default: JobData | None = None, **options: object):
     training = training_in(folder, **options)
     training = replace(training, reader=replace(training.reader, default_data=default))
     app = create_app(hosts, ApiOptions(**OPTIONS), training=training)
-    with running(app) as url, httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client:
+    with running(app) as url, caller(url) as client:
         yield client
 
 
@@ -296,5 +296,5 @@ def test_without_default_data_a_short_training_says_how_to_set_them(tmp_path):
 
 def test_each_route_needs_a_key(client):
     for path in (TRAINING, BACKTEST, "/train/lstm"):
-        bare = httpx2.post(f"{str(client.base_url).rstrip('/')}{path}", json=BODY)
+        bare = httpx2.post(f"{str(client.base_url).rstrip('/')}{path}", json=BODY, timeout=60)
         assert bare.status_code == 401

@@ -13,7 +13,7 @@ from forecast.api.options import ApiOptions
 from forecast.core.state import ModelMetadata
 from forecast.store.config import StoreConfig
 from forecast.store.versions import ModelStore
-from tests.api.serving import AUTH, KEY, OPTIONS, replying, running, status_answer
+from tests.api.serving import AUTH, KEY, OPTIONS, caller, replying, running, status_answer
 
 TOY = "/forecast/v1/toy"
 OLD, NEW = "v2026-11-20-1111111", "v2026-11-21-2222222"
@@ -48,7 +48,7 @@ def store(tmp_path):
 def serving(store, on_change=None):
     hosts = {"toy": replying("toy", status_answer("ready"))}
     app = create_app(hosts, ApiOptions(**OPTIONS), versions=Versions(store, on_change))
-    with running(app) as url, httpx2.Client(base_url=url, headers=AUTH, timeout=20) as client:
+    with running(app) as url, caller(url) as client:
         yield client
 
 
@@ -203,7 +203,7 @@ def test_a_change_names_the_key_by_its_hash_and_never_shows_it(client, store):
 def test_without_keys_a_change_is_from_here(store):
     hosts = {"toy": replying("toy", status_answer("ready"))}
     app = create_app(hosts, ApiOptions(version="1"), versions=Versions(store))
-    with running(app) as url, httpx2.Client(base_url=url) as client:
+    with running(app) as url, httpx2.Client(base_url=url, timeout=60) as client:
         assert put(client, "current", version=OLD).json()["who"] == "local"
 
 
@@ -259,16 +259,16 @@ def test_each_change_is_told_so_that_it_can_be_copied_elsewhere(store):
 
     with serving(store, on_change) as client:
         put(client, "champion", version=OLD)
-        assert told.get(timeout=20) == ("toy", {"champion": OLD})
+        assert told.get(timeout=60) == ("toy", {"champion": OLD})
         put(client, "current", version=NEW)
-        assert told.get(timeout=20) == ("toy", {"champion": OLD, "current": NEW})
+        assert told.get(timeout=60) == ("toy", {"champion": OLD, "current": NEW})
         put(client, "current", version="v9.9")
         client.delete(f"{TOY}/aliases/champion")
-        assert told.get(timeout=20) == ("toy", {"current": NEW})
+        assert told.get(timeout=60) == ("toy", {"current": NEW})
     assert told.empty()
 
 
 def test_a_gateway_without_a_store_has_none_of_these_routes():
     app = create_app({"toy": replying("toy", status_answer("ready"))}, ApiOptions(**OPTIONS))
     with running(app) as url:
-        assert httpx2.get(f"{url}{TOY}/versions", headers=AUTH).status_code == 404
+        assert httpx2.get(f"{url}{TOY}/versions", headers=AUTH, timeout=60).status_code == 404

@@ -56,7 +56,7 @@ def run(code, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
     )
 
 

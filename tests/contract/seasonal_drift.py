@@ -8,8 +8,8 @@ import numpy as np
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.calibration import conformal_offsets
-from forecast.models.base.missing import interpolate
 from forecast.models.base.model import BaseTimeSeriesModel
+from forecast.models.base.scaling import interpolate
 from forecast.models.spec import Capabilities, License, ModelSpec
 
 SPEC = ModelSpec(

@@ -150,10 +150,6 @@ def test_a_device_that_is_not_there_is_refused(model):
         type(model)(type(model).spec.config(device="mps"))
 
 
-def test_its_entry_says_whether_processes_can_share_a_training(model):
-    assert model.spec.distributed is model.supports_distributed
-
-
 def test_its_page_is_beside_its_code(model):
     code = Path(inspect.getfile(type(model)))
     text = (code.parent / "README.md").read_text().lower()

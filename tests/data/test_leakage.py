@@ -11,6 +11,7 @@ from tests.data.conftest import make_spec
 RNG = np.random.default_rng(0)
 TARGET = RNG.normal(size=30)
 NEAR = TARGET * -4e9 + 7 + RNG.normal(scale=1e6, size=30)
+PROMO = RNG.normal(size=30)
 
 
 def warnings(**covariates):
@@ -28,7 +29,7 @@ def warnings(**covariates):
 
 @pytest.mark.parametrize("leak", [TARGET, NEAR, TARGET * 1e-200])
 def test_a_covariate_that_repeats_the_target_gets_a_warning(leak):
-    (warning,) = warnings(leak=leak, promo=RNG.normal(size=30))
+    (warning,) = warnings(leak=leak, promo=PROMO)
     assert "'leak' follows the target of 'a' almost exactly (correlation above 0.999)" in warning
 
 

@@ -16,7 +16,7 @@ DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 
 def test_the_demo_compares_each_model_that_needs_no_training_and_no_download(tmp_path):
     chart, home = tmp_path / "demo.png", tmp_path / ".forecast"
-    settings = Settings(home=home, api_key=KEY, inline=("all",))
+    settings = Settings(home=home, api_key=KEY, inline=("all",), workers=0)
     MODEL_REGISTRY["lstm"].model_class().tiny().save_model(home / "models" / "trained")
     with running(gateway_app(settings, {})) as url:
         loaded = httpx2.post(

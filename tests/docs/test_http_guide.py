@@ -34,6 +34,6 @@ def test_every_call_of_the_guide_works_as_it_stands(tmp_path):
 def until_ready(url: str) -> None:
     """Wait for the worker that the gateway starts."""
     give_up = time.monotonic() + PATIENCE_S
-    while (answer := httpx2.get(f"{url}/health/ready")).status_code != 200:
+    while (answer := httpx2.get(f"{url}/health/ready", timeout=60)).status_code != 200:
         assert time.monotonic() < give_up, answer.text
         time.sleep(0.2)

@@ -4,13 +4,12 @@ import os
 import shutil
 from pathlib import Path
 
-import httpx2
 import pandas as pd
 import pytest
 
 from forecast.settings import Settings
 from forecast.wiring.gateway import gateway_app
-from tests.api.serving import AUTH, KEY, running
+from tests.api.serving import KEY, caller, running
 from tests.docs.commands import commands_of, run
 from tests.docs.test_http_guide import until_ready
 
@@ -39,7 +38,7 @@ def test_every_call_of_the_page_works_and_a_night_later_there_is_nothing_to_do(t
         assert printed.count("event: done") == 2
         assert '"best_baseline"' in printed
 
-        with httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client:
+        with caller(url) as client:
             begun = client.post("/train/lstm", json={"config": SMALL}).json()
             events = client.get(f"/forecast/v1/jobs/{begun['id']}/events", timeout=200).text
             job = client.get(f"/forecast/v1/jobs/{begun['id']}").json()

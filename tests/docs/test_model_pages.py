@@ -50,6 +50,7 @@ def test_every_call_on_the_page_works_as_it_stands(model_id, tmp_path):
             api_key=KEY,
             inline=("all",),
             models=(model_id,),
+            workers=int("/training" in commands),
             hf_endpoint=hub.endpoint,
             timegpt_api_key=service.key,
             timegpt_base_url=service.url,

@@ -33,7 +33,11 @@ def gateway(tmp_path_factory):
     with FakeHub() as hub:
         hub.add("amazon/chronos-bolt-small", weights)
         settings = Settings(
-            home=folder / ".forecast", api_key=KEY, inline=("all",), hf_endpoint=hub.endpoint
+            home=folder / ".forecast",
+            api_key=KEY,
+            inline=("all",),
+            workers=0,
+            hf_endpoint=hub.endpoint,
         )
         with running(gateway_app(settings, {})) as url:
             yield url

@@ -2,9 +2,10 @@
 
     store_writer.py <root> <journal>
 
-Each line of the input is a seed and a number of seconds: a process is forked, works with that seed
-and is killed after that time; then a line is answered. The journal has a line before and after
-each change, so that who reads it knows what was being done.
+Each line of the input is a seed, a number of lines and a number of seconds: a process is forked,
+works with that seed, and is killed so long after it has written so many lines to the journal,
+however slow the machine is; then a line is answered. The journal has a line before and after each
+change, so that who reads it knows what was being done.
 """
 
 import json
@@ -101,9 +102,10 @@ class Writer:
 
 def main(root: Path, journal: Path) -> None:
     shelf = shelf_at(root)
-    file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    file = os.open(journal, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     for line in sys.stdin:
-        seed, seconds = line.split()
+        seed, lines, seconds = line.split()
+        size = os.fstat(file).st_size
         child = os.fork()
         if child == 0:
             try:
@@ -113,6 +115,8 @@ def main(root: Path, journal: Path) -> None:
                 raise
             finally:
                 os._exit(1)
+        while os.pread(file, 1 << 20, size).count(b"\n") < int(lines):
+            time.sleep(0.001)
         time.sleep(float(seconds))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -18,13 +18,13 @@ from tests.store.shelf_model import ShelfModel
 ROOT = Path(__file__).parents[2]
 KILLS = examples(200)
 OF_EACH = examples(25)  # kinds of change
-LONGEST_S = 0.03
+LONGEST_S = 0.01
 KINDS = {"publish", "set", "rollback", "retain"}
 
 
 @pytest.fixture
 def kill(tmp_path):
-    """Let a writer work with a seed for a time, then kill it."""
+    """Let a writer work with a seed, and kill it some time after it wrote some lines."""
     command = [sys.executable, "-m", "tests.faults.store_writer"]
     writers = subprocess.Popen(
         [*command, str(tmp_path / "store"), str(tmp_path / "journal")],
@@ -35,8 +35,8 @@ def kill(tmp_path):
         text=True,
     )
 
-    def kill(seed, seconds):
-        writers.stdin.write(f"{seed} {seconds}\n")
+    def kill(seed, lines, seconds):
+        writers.stdin.write(f"{seed} {lines} {seconds}\n")
         writers.stdin.flush()
         assert writers.stdout.readline() == "killed\n"
 
@@ -53,7 +53,7 @@ def test_writers_killed_at_random_moments_leave_the_old_state_or_the_new(kill, t
     killed = Counter()
     with (tmp_path / "journal").open() as journal:
         while killed.total() < KILLS or min(killed[kind] for kind in KINDS) < OF_EACH:
-            kill(chance.randrange(2**32), chance.uniform(0, LONGEST_S))
+            kill(chance.randrange(2**32), chance.randint(1, 6), chance.uniform(0, LONGEST_S))
             unfinished = replay(model, journal)
             if unfinished:
                 killed[unfinished["begin"]] += 1

@@ -69,7 +69,7 @@ def is_running(pid: int) -> bool:
 
 def test_a_model_without_weights_answers_at_once_and_gives_its_memory_back(tmp_path):
     async def live() -> None:
-        async with running("statistical", options(tmp_path)) as host:
+        async with running("sprout", options(tmp_path)) as host:
             assert await status(host) in ("initializing", "ready")
             answer = await call(host, "inference", BODY)
             assert answer.status == 200, answer.body
@@ -88,13 +88,12 @@ def test_a_model_without_weights_answers_at_once_and_gives_its_memory_back(tmp_p
 
 
 def test_a_killed_child_comes_back_with_its_weights(tmp_path):
-    from forecast.models.chronos.tiny import write_tiny_bolt
-
-    write_tiny_bolt(tmp_path / "bolt")
-    weights = json.dumps({"source": f"local:{tmp_path / 'bolt'}"}).encode()
+    MODEL_REGISTRY["sprout"].model_class().tiny().save_model(tmp_path / "made-up")
+    weights = json.dumps({"source": f"local:{tmp_path / 'made-up'}"}).encode()
 
     async def live() -> None:
-        async with running("chronos", options(tmp_path)) as host:
+        async with running("sprout", options(tmp_path)) as host:
+            assert (await call(host, "shutdown")).status == 200
             with pytest.raises(ModelNotReady):
                 await call(host, "inference", BODY)
             loaded = await call(host, "initialization", weights)
@@ -139,13 +138,11 @@ def test_a_call_in_flight_when_the_child_dies_is_told_so(tmp_path):
 
 
 def test_replicas_share_the_requests_and_outlive_each_other(tmp_path):
-    from forecast.models.chronos.tiny import write_tiny_bolt
-
-    write_tiny_bolt(tmp_path / "bolt")
-    weights = json.dumps({"source": f"local:{tmp_path / 'bolt'}"}).encode()
+    MODEL_REGISTRY["sprout"].model_class().tiny().save_model(tmp_path / "made-up")
+    weights = json.dumps({"source": f"local:{tmp_path / 'made-up'}"}).encode()
 
     async def live() -> None:
-        async with running("chronos", options(tmp_path, replicas=2)) as host:
+        async with running("sprout", options(tmp_path, replicas=2)) as host:
             assert (await call(host, "initialization", weights)).status == 200
             first, second = host.pids
             os.kill(first, signal.SIGKILL)
@@ -204,7 +201,7 @@ from tests.serving.stored import filled
 
 async def main():
     host = ChildHost(
-        MODEL_REGISTRY["statistical"],
+        MODEL_REGISTRY["sprout"],
         ChildOptions(python=sys.executable, environment=dict(os.environ)),
     )
     await host.start()

@@ -21,7 +21,7 @@ from forecast.store.sources import SourceResolver
 from forecast.store.versions import ModelStore
 from tests.serving.toy_model import ToyModel, spec_of, write_offset
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 BODY = orjson.dumps({"inputs": [{"target": [1.0, 2.0]}], "parameters": {"horizon": 1}})
 
 

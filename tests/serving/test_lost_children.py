@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -19,7 +18,7 @@ from forecast.serving.children import ChildHost
 from forecast.serving.hosts import Answer, Call, Operation
 from tests.serving.test_children import BODY, eventually, is_running, options
 
-SPEC = replace(MODEL_REGISTRY["statistical"], max_replicas=2)
+SPEC = MODEL_REGISTRY["sprout"]
 LATE_S = 1.0  # enough for a call to reach its host, and never answered in time
 STANDIN = Path(__file__).with_name("standin_host.py")
 
@@ -81,7 +80,6 @@ def test_a_refused_connection_loses_no_process(tmp_path, make, replicas):
 
 OUT_OF_FILES = """
 import asyncio, os, resource, sys
-from dataclasses import replace
 from forecast.models import MODEL_REGISTRY
 from forecast.serving.channel import NotConnected, RemoteHost
 from forecast.serving.children import ChildHost
@@ -89,7 +87,7 @@ from forecast.serving.hosts import Call, Operation
 from forecast.serving.supervisor import ChildOptions
 
 async def main():
-    spec = replace(MODEL_REGISTRY["statistical"], max_replicas=2)
+    spec = MODEL_REGISTRY["sprout"]
     environment = dict(os.environ)
     host = ChildHost(spec, ChildOptions(sys.executable, replicas=2, environment=environment))
     await host.start()
@@ -117,7 +115,7 @@ asyncio.run(main())
 def test_a_gateway_without_free_file_handles_gets_all_its_replicas_back(tmp_path):
     environment = {**os.environ, "FORECAST_HOME": str(tmp_path)}
     command = [sys.executable, "-c", OUT_OF_FILES, BODY.decode()]
-    subprocess.run(command, env=environment, check=True, timeout=120)
+    subprocess.run(command, env=environment, check=True, timeout=280)
 
 
 def test_a_stopped_host_keeps_no_caller_and_answers_once_it_goes_on(tmp_path):

@@ -30,7 +30,7 @@ class ToyModel(BaseTimeSeriesModel):
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         type(self).computing.release()
-        assert self.predicting.wait(10)
+        assert self.predicting.wait(60)
         if any((series.target == POISON).any() for series in batch):
             raise RuntimeError("a secret detail of the library")
         return [self._repeat(series, task) for series in batch]
@@ -50,7 +50,7 @@ class ToyModel(BaseTimeSeriesModel):
 
     def _load_model_weights(self, path: Path) -> None:
         type(self).entered.release()
-        assert self.loading.wait(10)
+        assert self.loading.wait(60)
         try:
             self.offset = float(load_file(path / "model.safetensors")["offset"])
         except SafetensorError as error:

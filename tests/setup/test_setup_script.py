@@ -228,7 +228,7 @@ def test_a_broken_pid_file_is_no_gateway(setup, tmp_path, content):
 def test_the_gateway_starts_answers_the_printed_call_and_stops(tmp_path):
     home, port = str(tmp_path / "home"), free_port()
     settings = {"FORECAST_HOME": home, "FORECAST_PORT": port}
-    settings["FORECAST_PRELOAD"] = "sprout"
+    settings |= {"FORECAST_PRELOAD": "sprout", "FORECAST_REPLICAS": "1"}
     try:
         first = run_setup(ROOT, "run-venv", "forecast", **settings)
         assert first.returncode == 0, first.stdout + first.stderr
@@ -241,7 +241,7 @@ def test_the_gateway_starts_answers_the_printed_call_and_stops(tmp_path):
         again = run_setup(ROOT, "run-venv", "forecast", "ui", **settings)
         assert f"already running at http://127.0.0.1:{port}" in again.stdout
         assert f"http://127.0.0.1:{port}/docs" in again.stdout
-        docs = build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/docs", timeout=10)
+        docs = build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/docs", timeout=60)
         with docs:
             assert docs.status == 200
         assert key not in (tmp_path / "home/gateway.log").read_text()

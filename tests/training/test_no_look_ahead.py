@@ -18,7 +18,7 @@ from forecast.jobs.series_files import write_series
 from forecast.models import MODEL_REGISTRY
 from forecast.training.fit import Fit, prepare
 from forecast.training.plan import SERIES, FitOrder, Validation
-from forecast.training.worker_main import Call, fit
+from forecast.training.worker_main import Parent, fit
 from tests.examples import examples
 from tests.training.fit_helpers import LSTM, PATCHTST, fit_of, job_at, store_at, trainer_at, weekly
 
@@ -72,7 +72,7 @@ def learned(model: str, series: list[Series], sources: Any = None) -> dict[str, 
         order = FitOrder(model_id=model, plan=asked.plan, weights=None, target=folder / "target")
         write_series(folder / SERIES, ready.series)
         answers = io.StringIO()
-        fit(order, Call(folder, {}, answers))
+        fit(order, Parent(folder, {}, answers))
         return outcome(model, folder / "target", series) | {
             "hashes": (ready.config_sha256, ready.data_sha256),
             "cutoff": ready.cutoff,

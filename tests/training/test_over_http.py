@@ -10,7 +10,7 @@ import pytest
 
 from forecast.settings import Settings
 from forecast.wiring.gateway import gateway_app
-from tests.api.serving import AUTH, KEY, running
+from tests.api.serving import KEY, caller, running
 
 pytest.importorskip("torch", reason="needs the networks extra")
 
@@ -45,7 +45,7 @@ def gateway(home, **settings):
 
     chosen = {"models": ("lstm",), "inline": ("all",), "training_threads": 1, "access_log": False}
     app = gateway_app(Settings(home=home, api_key=KEY, **(chosen | settings)), os.environ)
-    with running(app) as url, httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client:
+    with running(app) as url, caller(url) as client:
         yield client
 
 
@@ -183,7 +183,9 @@ def test_a_job_that_is_not_there_is_not_found(client, path):
 
 
 def test_jobs_need_a_key(client):
-    assert httpx2.get(f"{client.base_url}{JOBS}".replace("//f", "/f")).status_code == 401
+    assert (
+        httpx2.get(f"{client.base_url}{JOBS}".replace("//f", "/f"), timeout=60).status_code == 401
+    )
 
 
 def test_after_a_restart_what_was_under_way_goes_on(tmp_path):

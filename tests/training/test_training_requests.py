@@ -177,6 +177,31 @@ def test_a_request_without_data_or_of_another_kind_says_what_to_send(desk):
         desk.reader.read_training(body([INPUT]), SPEC)
 
 
+@pytest.mark.parametrize(
+    ("fields", "pointers"),
+    [
+        ({"inputs": [INPUT], "dataset": "shops"}, ["/dataset"]),
+        ({"inputs": [INPUT], "schema": TABLE["schema"]}, ["/schema"]),
+        ({"inputs": [INPUT], "label": "end"}, ["/label"]),
+        ({"data": TABLE["data"]}, ["/schema"]),
+        ({"dataset": "shops", "known_future": ["a"]}, ["/known_future"]),
+        ({"data_source_url_or_path": "a.csv"}, ["/data_definition"]),
+        (
+            {"data_source_url_or_path": "a.csv", "schema": TABLE["schema"], "label": "end"},
+            ["/label"],
+        ),
+        (
+            {"data_source_url_or_path": "a.csv", "data_definition": {"a": "target"}, **TABLE},
+            ["/data_definition", "/data_source_url_or_path"],
+        ),
+    ],
+)
+def test_the_data_come_from_one_place_with_the_fields_that_go_with_it(desk, fields, pointers):
+    with pytest.raises(InvalidRequest) as refused:
+        desk.train(**fields)
+    assert sorted(error.pointer for error in refused.value.errors) == pointers
+
+
 # What is asked of the training
 
 

@@ -14,7 +14,7 @@ from forecast.core.types import ForecastTask, Series
 from forecast.jobs.series_files import write_series
 from forecast.models import MODEL_REGISTRY
 from forecast.training.plan import SERIES, FitOrder, FitPlan, Rival, Validation
-from forecast.training.worker_main import Call, fit
+from forecast.training.worker_main import Parent, fit
 from tests.training.fit_helpers import PATCHTST, weekly
 
 pytest.importorskip("torch", reason="needs the networks extra")
@@ -32,7 +32,7 @@ def carried_out(folder: Path, series: list[Series], **order: Any) -> tuple[dict,
     }
     given = {"model_id": "patchtst", "weights": None, "target": folder / "target"}
     answers = io.StringIO()
-    found = fit(FitOrder(plan=FitPlan(**plan), **given | order), Call(folder, {}, answers))
+    found = fit(FitOrder(plan=FitPlan(**plan), **given | order), Parent(folder, {}, answers))
     return found, [json.loads(line)["progress"] for line in answers.getvalue().splitlines()]
 
 

@@ -1,22 +1,21 @@
 """What a network was trained on: its channels and covariates, and the scale of each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forecast.core.errors import BadData, InvalidRequest
-from forecast.core.types import FloatArray, Forecast, Series
-from forecast.models.base.scaling import left_padded, standardisation
-from forecast.models.base.windows import Mask
+from forecast.core.types import CovariateArray, FloatArray, Series
+from forecast.models.base.scaling import Scaler
 
 FEATURES_FILE = "features.json"
 
 
-class Scale(BaseModel):
+class TrainedScale(BaseModel):
     """Mean and standard deviation of the observed training values; the latter 1 where flat."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,31 +25,15 @@ class Scale(BaseModel):
 
     @classmethod
     def of(cls, values: Sequence[FloatArray]) -> Self:
-        """Measure arrays of one unit together; what holds nothing observed stays as it is."""
+        """Measure arrays of one unit together; arrays without observed values change nothing."""
         together = np.concatenate([np.where(np.isfinite(each), each, np.nan) for each in values])
-        center, scale = (float(one[0]) for one in standardisation(together))
-        return cls(center=center, scale=scale or 1.0)
+        scaler = Scaler.of(together)
+        return cls(center=scaler.center.item(), scale=scaler.scale.item() or 1.0)
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Standardise; NaN stays NaN."""
         scaled: FloatArray = (values - self.center) / self.scale
         return scaled
-
-
-class Contexts(NamedTuple):
-    """N standardised series side by side; what is missing is 0.
-
-    Attributes:
-        past: [N, C, T] float32.
-        observed: [N, C, T].
-        past_covariates: [N, K, T] float32.
-        future_covariates: [N, F, H] float32, of those known ahead.
-    """
-
-    past: FloatArray
-    observed: Mask
-    past_covariates: FloatArray
-    future_covariates: FloatArray
 
 
 class Features(BaseModel):
@@ -69,8 +52,8 @@ class Features(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: tuple[str, ...] = ()
-    targets: tuple[Scale, ...] = (Scale(),)
-    covariates: dict[str, Scale] = {}
+    targets: tuple[TrainedScale, ...] = (TrainedScale(),)
+    covariates: dict[str, TrainedScale] = {}
     known_ahead: tuple[str, ...] = ()
 
     @classmethod
@@ -94,10 +77,13 @@ class Features(BaseModel):
         return cls(
             channels=first.channels,
             targets=tuple(
-                Scale.of([one.target[channel] for one in series])
+                TrainedScale.of([one.target[channel] for one in series])
                 for channel in range(first.num_channels)
             ),
-            covariates={name: Scale.of([_numbers(one, name) for one in series]) for name in names},
+            covariates={
+                name: TrainedScale.of([_numbers(one.past_covariates[name]) for one in series])
+                for name in names
+            },
             known_ahead=tuple(known),
         )
 
@@ -149,67 +135,41 @@ class Features(BaseModel):
                 f" those this model was trained on: {trained}"
             )
 
-    def apply(self, series: Series) -> Series:
-        """Standardise a series; covariates that were not trained on are left out."""
-        scales = self.covariates
-        return replace(
-            series,
-            target=np.stack(
-                [scale.apply(row) for scale, row in zip(self.targets, series.target, strict=True)]
-            ),
-            past_covariates={name: scales[name].apply(_numbers(series, name)) for name in scales},
-            future_covariates={
-                name: scales[name].apply(np.asarray(series.future_covariates[name], dtype=float))
-                for name in self.known_ahead
-                if name in series.future_covariates
-            },
-        )
+    def with_training_scales(self, series: Series) -> Series:
+        """Standardise each covariate by the training series; leave out those not trained on."""
+        return self._scaled(series, self.covariates)
 
-    def with_own_scales(self, series: Series, history: Series | None = None) -> Series:
-        """Standardise each covariate by its own past, and leave out those not trained on.
+    def with_own_scales(self, series: Series, history: Series) -> Series:
+        """Standardise each covariate by its own past; leave out those not trained on.
 
-        One that never changed in it is standardised as the training series were together.
+        One that never changed in it is standardised by the training series.
 
         Args:
-            history: the whole past of the series, where `series` holds its end alone.
+            history: the whole past of the series, of which `series` is the end.
         """
-        past, ahead = {}, {}
-        for name in self.covariates:
-            scale = self._own_scale(name, _numbers(history or series, name))
-            past[name] = scale.apply(_numbers(series, name))
-            if name in self.known_ahead and name in series.future_covariates:
-                known = np.asarray(series.future_covariates[name], dtype=float)
-                ahead[name] = scale.apply(known)
-        return replace(series, past_covariates=past, future_covariates=ahead)
-
-    def _own_scale(self, name: str, past: FloatArray) -> Scale:
-        center, scale = (float(one[0]) for one in standardisation(past))
-        return Scale(center=center, scale=scale) if scale > 0 else self.covariates[name]
-
-    def contexts(self, batch: Sequence[Series], steps: int) -> Contexts:
-        """Standardise series and put them side by side, each padded at the start to `steps`.
-
-        Padded to the same length whatever the company, a series is computed the same in any.
-        """
-        scaled = [self.apply(series) for series in batch]
-        past = [left_padded(one.target, steps) for one in scaled]
-        beside = [_rows(one.past_covariates, self.covariates, one.length) for one in scaled]
-        ahead = [_rows(one.future_covariates, self.known_ahead, 0) for one in scaled]
-        return Contexts(
-            past=_filled(past),
-            observed=~np.isnan(np.stack(past)),
-            past_covariates=_filled([left_padded(rows, steps) for rows in beside]),
-            future_covariates=_filled(ahead),
+        return self._scaled(
+            series, {name: self._own_scale(name, history) for name in self.covariates}
         )
 
-    def restore(self, forecast: Forecast) -> Forecast:
-        """Bring a forecast of standardised series back to the unit of each channel."""
-        center = np.array([scale.center for scale in self.targets])[:, None]  # [C, 1]
-        scale = np.array([scale.scale for scale in self.targets])[:, None]
+    def _own_scale(self, name: str, history: Series) -> TrainedScale:
+        own = Scaler.of(_numbers(history.past_covariates[name]))
+        if own.scale.item() == 0:
+            return self.covariates[name]
+        return TrainedScale(center=own.center.item(), scale=own.scale.item())
+
+    def _scaled(self, series: Series, scales: Mapping[str, TrainedScale]) -> Series:
+        ahead = series.future_covariates
         return replace(
-            forecast,
-            mean=forecast.mean * scale + center,
-            quantiles=forecast.quantiles * scale[..., None] + center[..., None],
+            series,
+            past_covariates={
+                name: scale.apply(_numbers(series.past_covariates[name]))
+                for name, scale in scales.items()
+            },
+            future_covariates={
+                name: scales[name].apply(_numbers(ahead[name]))
+                for name in self.known_ahead
+                if name in ahead
+            },
         )
 
     def write(self, folder: Path) -> None:
@@ -230,16 +190,5 @@ class Features(BaseModel):
             ) from error
 
 
-def _rows(named: Mapping[str, FloatArray], names: Iterable[str], steps: int) -> FloatArray:
-    """Stack covariates in the order of `names`: [K, steps], also where K is 0."""
-    rows = [named[name] for name in names]
-    return np.stack(rows) if rows else np.empty((0, steps))
-
-
-def _filled(parts: Sequence[FloatArray]) -> FloatArray:
-    """Stack float32 arrays, 0 where missing."""
-    return np.nan_to_num(np.stack(parts)).astype(np.float32)
-
-
-def _numbers(series: Series, name: str) -> FloatArray:
-    return np.asarray(series.past_covariates[name], dtype=float)
+def _numbers(values: CovariateArray) -> FloatArray:
+    return np.asarray(values, dtype=float)

@@ -1,6 +1,6 @@
 """The one base class of every model: public methods check, then call one hook each."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from forecast.core.errors import BackendUnavailable, InvalidRequest, NotTrainable
+from forecast.core.metrics import evaluate
 from forecast.core.types import Forecast, ForecastTask, Intervals, Series
 from forecast.models.base import saved
 from forecast.models.base.checks import (
@@ -19,17 +20,16 @@ from forecast.models.base.checks import (
     without_unusable,
 )
 from forecast.models.base.config import ModelConfig, ModelOptions, TrainingBackend, TrainingMode
-from forecast.models.base.metrics import MetricsMixin
-from forecast.models.base.missing import invented, trailing_gap
 from forecast.models.base.past_errors import UNCALIBRATED, UNKNOWN, calibrated_on_the_past
 from forecast.models.base.quantiles import at_levels
-from forecast.models.base.training import (
+from forecast.models.base.saved import (
     OnProgress,
     Progress,
     TrainingLength,
     TrainingRecord,
     TrainingResult,
 )
+from forecast.models.base.scaling import fill_warnings, trailing_gap
 from forecast.models.spec import Capabilities, ModelSpec
 
 
@@ -44,7 +44,7 @@ class BatchKey(NamedTuple):
     bucket: int
 
 
-class BaseTimeSeriesModel(MetricsMixin):
+class BaseTimeSeriesModel(ABC):
     """A forecasting model, loaded and ready.
 
     To add a family, write `_predict`, `_save_model_weights`, `_load_model_weights` and
@@ -56,7 +56,6 @@ class BaseTimeSeriesModel(MetricsMixin):
     """
 
     spec: ClassVar[ModelSpec]
-    supports_distributed: ClassVar[bool] = False  # whether processes can share a training
     chooses_by_validation: ClassVar[bool] = False  # how long to train, or which weights to keep
     kept_checkpoints: int = 3
     _first_validation_steps: tuple[int, ...] = ()
@@ -129,11 +128,11 @@ class BaseTimeSeriesModel(MetricsMixin):
         """Return the steps over which versions are compared on a series."""
         return self.training_horizon
 
-    def use_cores(self, count: int) -> None:
-        """Run the next calls on so many cores; heard by families whose library can be told."""
+    def use_cores(self, count: int) -> None:  # noqa: B027 -- most libraries cannot be told
+        """Run the next calls on so many cores."""
 
-    def close(self) -> None:
-        """Give back what garbage collection does not: processes, connections."""
+    def close(self) -> None:  # noqa: B027 -- most have nothing to release
+        """Release what garbage collection does not: processes, connections."""
 
     # What everybody calls
 
@@ -230,6 +229,17 @@ class BaseTimeSeriesModel(MetricsMixin):
             for forecast, (_, warnings) in zip(forecasts, prepared, strict=True)
         ]
 
+    def evaluate(self, test: Sequence[Series], task: ForecastTask) -> dict[str, float]:
+        """Forecast the last `task.horizon` steps of each series from those before, and measure.
+
+        Returns:
+            Every metric of `core.metrics.Errors.measure`.
+
+        Raises:
+            BadData: a series is too short to hold out so many steps.
+        """
+        return evaluate(self.predict, test, task)
+
     def _predict_over_gaps(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         """Forecast each series from its last observed step, and leave out what is past."""
         places: dict[int, list[int]] = {}
@@ -284,7 +294,7 @@ class BaseTimeSeriesModel(MetricsMixin):
         usable, warnings = without_unusable(series, self.capabilities)
         used = usable.last(self._steps(task))
         if not self.capabilities.missing_values:
-            warnings += invented(used.target)
+            warnings += fill_warnings(used.target)
         return used, warnings
 
     def _finish(
@@ -371,7 +381,7 @@ class BaseTimeSeriesModel(MetricsMixin):
         started_at = datetime.now(UTC)
         with _unchanged_on_failure(self):
             self._first_validation_steps = tuple(first_validation_steps)
-            result = self._fit(train, held_back, on_progress or _hear_nothing, checkpoints)
+            result = self._fit(train, held_back, on_progress or ignore_progress, checkpoints)
         record = self._record(result, [*train, *held_back], started_at, data_reference)
         shared = sum(  # contexts of validation windows, which are in `train` too
             one.num_channels * first
@@ -404,7 +414,7 @@ class BaseTimeSeriesModel(MetricsMixin):
         started_at = datetime.now(UTC)
         with _unchanged_on_failure(self):
             self._length = chosen.length
-            result = self._fit(series, (), on_progress or _hear_nothing, checkpoints)
+            result = self._fit(series, (), on_progress or ignore_progress, checkpoints)
         record = self._record(result, series, started_at, data_reference)
         kept = {"metrics": chosen.metrics, "history": chosen.history, "refit": True}
         self.training_ = record.model_copy(update=kept)
@@ -430,7 +440,7 @@ class BaseTimeSeriesModel(MetricsMixin):
         able = self.spec.capabilities
         if not (able.trainable or able.fine_tunable):
             raise NotTrainable(f"{self.spec.name} has nothing to learn; it forecasts as it is")
-        check_training_options(self.config, able, distributed=self.supports_distributed)
+        check_training_options(self.config, able, distributed=self.spec.distributed)
         check_training_series([*train, *validation], able)
 
     def _fit(
@@ -456,8 +466,8 @@ def _unchanged_on_failure(model: BaseTimeSeriesModel) -> Iterator[None]:
         raise
 
 
-def _hear_nothing(progress: Progress) -> None:
-    """Let a training go on unheard."""
+def ignore_progress(progress: Progress) -> None:
+    """Go on, whatever is reported."""
 
 
 def options_of(task: ForecastTask) -> ModelOptions:

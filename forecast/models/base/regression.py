@@ -16,8 +16,7 @@ from pydantic import Field
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
 from forecast.models.base.config import ModelOptions
-from forecast.models.base.missing import interpolate
-from forecast.models.base.scaling import Scaling, standardisation
+from forecast.models.base.scaling import Scaler, interpolate, standardize
 
 Rows = npt.NDArray[np.bool_]
 
@@ -69,11 +68,11 @@ def standardised_decode(
     decode: Decode, targets: Sequence[FloatArray], backcast: bool
 ) -> list[Decoded]:
     """Standardise targets in float64 for a network in float32, and bring its answers back."""
-    scalings = [Scaling.of(target[None]) for target in targets]
-    rows = [scaling.apply(row[None])[0] for scaling, row in zip(scalings, targets, strict=True)]
+    pairs = [standardize(target) for target in targets]
+    rows = [row for row, _ in pairs]
     return [
-        Decoded(scaling.restore(one.heads[None])[0], scaling.restore(one.backcast[None])[0])
-        for scaling, one in zip(scalings, decode(rows, backcast), strict=True)
+        Decoded(scaler.restore(one.heads), scaler.restore(one.backcast))
+        for (_, scaler), one in zip(pairs, decode(rows, backcast), strict=True)
     ]
 
 
@@ -255,8 +254,8 @@ def _complete(series: Series, name: str) -> FloatArray:
 
 def _moments(values: FloatArray) -> tuple[float, float]:
     """Mean and standard deviation, the latter 1 where the values are flat."""
-    level, scale = standardisation(values)
-    return level.item(), scale.item() or 1.0
+    scaler = Scaler.of(values)
+    return scaler.center.item(), scaler.scale.item() or 1.0
 
 
 def _targets(batch: Sequence[Series]) -> list[FloatArray]:

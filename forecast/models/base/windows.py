@@ -1,11 +1,12 @@
-"""Training windows: every stretch of context and horizon that the series hold."""
+"""Windows that networks are trained on, and the padded lengths that contexts share."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from math import ceil
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import FloatArray, Series
 
 Mask = npt.NDArray[np.bool_]
+Member = TypeVar("Member")
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,3 +201,41 @@ class Windows:
                 f" steps of context and in {self.horizon} steps after them"
             )
         return index
+
+
+def rounded_up(steps: int, block: int) -> int:
+    """Round up to a whole number of blocks, at least one."""
+    return max(1, -(-steps // block)) * block
+
+
+def context_bucket(steps: int, patch: int, longest: int) -> int:
+    """Return the length a context is padded to: a power of two of patches, at most `longest`.
+
+    It depends on the series alone, so a series is computed the same way in any company.
+    """
+    patches = max(1, -(-steps // patch))
+    return min(patch << (patches - 1).bit_length(), longest)
+
+
+def in_buckets(
+    items: Sequence[Member],
+    bucket_of: Callable[[Member], int],
+    call: Callable[[list[Member], int], list[Output]],
+    batch_size: int,
+) -> list[Output]:
+    """Call `call(items, bucket)` on items of one bucket, at most `batch_size` at once.
+
+    Items of one bucket have similar lengths, so none is padded to much more than its own.
+
+    Returns:
+        The answers in the order of `items`.
+    """
+    places: dict[int, list[int]] = defaultdict(list)
+    for place, item in enumerate(items):
+        places[bucket_of(item)].append(place)
+    answers: dict[int, Output] = {}
+    for bucket, members in places.items():
+        for first in range(0, len(members), batch_size):
+            some = members[first : first + batch_size]
+            answers.update(zip(some, call([items[place] for place in some], bucket), strict=True))
+    return [answers[place] for place in range(len(items))]

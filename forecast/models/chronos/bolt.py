@@ -9,7 +9,7 @@ from chronos.chronos_bolt import ChronosBoltModelForForecasting
 
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.scaling import spread_warnings
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.torch.training import Batch
 from forecast.models.chronos.network import (
     LONGEST_UNROLL,
     Network,
@@ -44,7 +44,7 @@ class BoltNetwork(Network):
         return ChronosBoltModelForForecasting
 
     def predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        scalings = [self.scaling_of(series.target) for series in batch]
+        scalings = [self.scaler_of(series.target) for series in batch]
         context = left_padded(
             [
                 float32(scaling.apply(series.target))

@@ -7,8 +7,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from forecast.core.errors import BadData
-from forecast.models.base.checkpoint_folder import config_of, refuse_unreadable
-from forecast.models.base.torch_device import LOAD_LOCK
+from forecast.models.base.saved import config_of, refuse_unreadable
 from forecast.models.chronos.bolt import BoltNetwork
 from forecast.models.chronos.chronos2 import Chronos2Network
 from forecast.models.chronos.network import Network
@@ -31,14 +30,13 @@ def load_network(path: Path, device: torch.device) -> Network:
     """
     refuse_unreadable(path)
     kind = _kind(path)
-    with LOAD_LOCK:
-        try:
-            module = _load_module(kind.module_class(), path)
-            network = kind(module)
-        except (*_UNREADABLE, ValueError) as error:
-            raise BadData("the checkpoint's weights and its config.json do not fit") from error
-        _refuse_missing_weights(module, path)
-        module.to(device)
+    try:
+        module = _load_module(kind.module_class(), path)
+        network = kind(module)
+    except (*_UNREADABLE, ValueError) as error:
+        raise BadData("the checkpoint's weights and its config.json do not fit") from error
+    _refuse_missing_weights(module, path)
+    module.to(device)
     return network
 
 

@@ -9,8 +9,8 @@ import torch
 from chronos.chronos2 import Chronos2Model
 
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.scaling import Scaling, spread_warnings
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.scaling import Scaler, spread_warnings
+from forecast.models.base.torch.training import Batch
 from forecast.models.chronos.covariates import rows, training_rows
 from forecast.models.chronos.network import Network, left_padded, median_of
 from forecast.models.chronos.spec import SPEC
@@ -47,7 +47,7 @@ class Chronos2Network(Network):
         median = median_of(self.levels)
         forecasts = []
         for series, first in zip(batch, np.cumsum([0, *sizes]), strict=False):
-            own = Scaling.of(series.target).restore(
+            own = Scaler.of(series.target).restore(
                 quantiles[first : first + series.num_channels]
             )  # [C, Q, H]
             warnings = spread_warnings(series)

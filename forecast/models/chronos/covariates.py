@@ -9,9 +9,8 @@ import torch
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
-from forecast.models.base.missing import interpolate
-from forecast.models.base.scaling import Scaling
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.scaling import Scaler, interpolate
+from forecast.models.base.torch.training import Batch
 from forecast.models.chronos.network import Array32, float32, with_gaps
 
 Codes = npt.NDArray[np.intp]
@@ -26,7 +25,7 @@ def rows(series: Series, horizon: int) -> tuple[Array32, Array32]:
     Returns:
         past [R, T] and future [R, H], NaN where it is not known.
     """
-    target = Scaling.of(series.target).apply(series.target)
+    target = Scaler.of(series.target).apply(series.target)
     past = [*float32(target)]
     future = [np.full(horizon, np.nan, np.float32)] * len(target)
     known = series.future_covariates
@@ -106,7 +105,7 @@ def _encoded(
     past: CovariateArray, future: CovariateArray | None, target: FloatArray
 ) -> tuple[Array32, Array32 | None]:
     if not is_categorical(past):
-        scaling = Scaling.of(past[None].astype(float))
+        scaling = Scaler.of(past[None].astype(float))
         before = float32(scaling.apply(past[None])[0])
         return before, None if future is None else float32(scaling.apply(future[None])[0])
     categories, codes = np.unique(past.astype(str), return_inverse=True)

@@ -13,11 +13,9 @@ from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.checks import check_training_series
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.distributed import DistributedMixin
-from forecast.models.base.lora import LoraMixin
 from forecast.models.base.scaling import standardised
-from forecast.models.base.torch_training import Batch
-from forecast.models.base.tuned_quantiles import TunedQuantiles
+from forecast.models.base.torch.model import TunedModel
+from forecast.models.base.torch.training import Batch
 from forecast.models.base.windows import Windows
 from forecast.models.chronos.checkpoint import load_network
 from forecast.models.chronos.covariates import for_training
@@ -30,7 +28,7 @@ _TRAINED_HORIZON = 64  # where no horizon is set: the block of the authors' smal
 _SAMPLING = ("temperature", "top_k", "top_p")
 
 
-class ChronosModel(DistributedMixin, LoraMixin, TunedQuantiles):
+class ChronosModel(TunedModel):
     """Whichever kind of Chronos the checkpoint's config.json says it is.
 
     A call holds at most `config.batch_size` rows; a row is a channel or a covariate.
@@ -97,7 +95,7 @@ class ChronosModel(DistributedMixin, LoraMixin, TunedQuantiles):
         forecaster = self.forecaster
         check_training_series(series, forecaster.capabilities)
         named, known = for_training(series, self.config.known_ahead)
-        prepared = [standardised(one, forecaster.scaling_of(one.target)) for one in named]
+        prepared = [standardised(one, forecaster.scaler_of(one.target)) for one in named]
         horizon = self.training_horizon
         longest = max(one.length for one in series)
         return Windows(

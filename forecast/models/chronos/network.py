@@ -10,8 +10,8 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from forecast.core.types import CovariateArray, FloatArray, Forecast, ForecastTask, Series
-from forecast.models.base.scaling import Scaling
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.scaling import Scaler
+from forecast.models.base.torch.training import Batch
 from forecast.models.spec import Capabilities
 
 transformers_logging.disable_progress_bar()  # a bar a load
@@ -61,9 +61,9 @@ class Network(ABC):
             module: what is trained: this module, one like it, or one that wraps it.
         """
 
-    def scaling_of(self, target: FloatArray) -> Scaling:
+    def scaler_of(self, target: FloatArray) -> Scaler[FloatArray]:
         """Measure a target [C, T], to be standardised in float64 before the network reads it."""
-        return Scaling.of(target)
+        return Scaler.of(target)
 
     def warnings(self, horizon: int) -> tuple[str, ...]:
         """Say what the caller should know of a forecast of `horizon` steps."""

@@ -19,8 +19,8 @@ from transformers.modeling_outputs import BaseModelOutput
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.model import options_of
-from forecast.models.base.scaling import Scaling
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.scaling import Scaler
+from forecast.models.base.torch.training import Batch
 from forecast.models.chronos.network import LONGEST_UNROLL, Network, float32, with_gaps
 from forecast.models.chronos.spec import SPEC, ChronosOptions
 
@@ -67,17 +67,17 @@ class T5Network(Network):
     def predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
         return [self._forecast(series, task) for series in batch]
 
-    def scaling_of(self, target: FloatArray) -> Scaling:
+    def scaler_of(self, target: FloatArray) -> Scaler[FloatArray]:
         """Divide by the mean size, as the tokens are scaled; no mean is taken off.
 
         Except where the values differ by a small part of a token: those of a large level with
         small steps on it would all be the same.
         """
         size = np.nanmean(np.abs(target), axis=-1, keepdims=True)
-        spread = Scaling.of(target)
+        spread = Scaler.of(target)
         if 0 < spread.scale.item() < _FINEST * size.item():
             return spread
-        return Scaling(np.zeros_like(size), size)
+        return Scaler(np.zeros_like(size), size)
 
     def loss(self, module: Any, batch: Batch) -> torch.Tensor:
         """Cross-entropy of the tokens of the future, scaled by the context as it is."""
@@ -96,7 +96,7 @@ class T5Network(Network):
         return loss
 
     def _forecast(self, series: Series, task: ForecastTask) -> Forecast:
-        scaling = self.scaling_of(series.target)
+        scaling = self.scaler_of(series.target)
         context = torch.from_numpy(float32(scaling.apply(series.target)))  # [1, T]
         paths = self._paths(context, task, self._draw(task)).double().numpy()  # [S, H]
         levels = scaling.restore(np.quantile(paths, task.quantile_levels, axis=0)[None])

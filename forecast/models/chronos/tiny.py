@@ -10,8 +10,6 @@ from chronos.chronos_bolt import ChronosBoltModelForForecasting
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
-from forecast.models.base.torch_device import LOAD_LOCK
-
 BOLT_SIZES: dict[str, dict[str, int]] = {  # of the published checkpoints
     "tiny": {"d_model": 256, "d_ff": 1024, "num_layers": 4, "num_heads": 4},
     "mini": {"d_model": 384, "d_ff": 1536, "num_layers": 4, "num_heads": 8},
@@ -114,7 +112,7 @@ def _t5_config(**fields: Any) -> T5Config:
 def _write(module_class: Any, config: Any, path: Path, seed: int) -> None:
     """Draw the weights, whatever the process has drawn before, and write the folder."""
     transformers_logging.disable_progress_bar()
-    with LOAD_LOCK, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module_class(config).save_pretrained(path)
 

@@ -10,21 +10,11 @@ is known ahead of each step: what is linear is learned in the first pass, and th
 the rest.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import nn
 
-from forecast.models.base.buckets import rounded_up
+from forecast.models.base.windows import rounded_up
 from forecast.models.lstm.spec import LstmConfig
-
-
-class Shape(NamedTuple):
-    """Sizes that follow from the training series: C, K and F."""
-
-    channels: int
-    covariates: int
-    known_ahead: int
 
 
 class SegmentLstm(nn.Module):
@@ -32,27 +22,32 @@ class SegmentLstm(nn.Module):
 
     With channels that are independent, the same weights run on each of them alone, told which
     one it is.
+
+    Args:
+        channels: C.
+        covariates: K, the known ones among them.
+        known: F, covariates that are read over the horizon too.
     """
 
-    def __init__(self, shape: Shape, config: LstmConfig) -> None:
+    def __init__(self, config: LstmConfig, *, channels: int, covariates: int, known: int) -> None:
         super().__init__()
         self.horizon, self.width = config.horizon, config.segment_length
-        self.apart = shape.channels if config.channel_mode == "independent" else 1
-        self.together = shape.channels // self.apart
+        self.apart = channels if config.channel_mode == "independent" else 1
+        self.together = channels // self.apart
         self.outputs = 1 + len(config.quantile_levels)
         hidden = config.hidden_dim
         segments = rounded_up(self.horizon, self.width) // self.width
-        self.read = nn.Linear(self.width * (self.together + shape.covariates), hidden)
+        self.read = nn.Linear(self.width * (self.together + covariates), hidden)
         self.encoder = _lstm(config)
         self.position = nn.Parameter(0.02 * torch.randn(segments, hidden))
         self.identity = nn.Parameter(0.02 * torch.randn(self.apart, hidden))
-        self.known = nn.Parameter(0.02 * torch.randn(self.width * shape.known_ahead, hidden))
+        self.known = nn.Parameter(0.02 * torch.randn(self.width * known, hidden))
         self.decoder = _lstm(config)
         self.write = nn.Linear(hidden, self.width * self.together * self.outputs)
         self.dropout = nn.Dropout(config.dropout)
         self.line = nn.Linear(config.context_length, self.horizon, bias=False)
         nn.init.zeros_(self.line.weight)
-        self.effects = nn.Parameter(torch.zeros(shape.channels, shape.known_ahead))
+        self.effects = nn.Parameter(torch.zeros(channels, known))
 
     def forward(
         self, past: torch.Tensor, past_covariates: torch.Tensor, future_covariates: torch.Tensor

@@ -9,8 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from forecast.core.errors import BadData
-from forecast.models.base.checkpoint_folder import config_of, refuse_unreadable
-from forecast.models.base.torch_device import LOAD_LOCK
+from forecast.models.base.saved import config_of, refuse_unreadable
 from forecast.models.moirai.library import (
     Moirai2Module,
     MoiraiModule,
@@ -54,13 +53,12 @@ def load_network(path: Path, device: torch.device) -> Network:
     refuse_unreadable(path)
     config = config_of(path)
     kind = _kind(config)
-    with LOAD_LOCK:
-        try:
-            module = kind.module(**_arguments(config))
-            module.load_state_dict(load_file(path / WEIGHTS_FILE))
-            return kind.network(module.to(device).eval(), device)
-        except _UNREADABLE as error:
-            raise BadData("the checkpoint's weights and its config.json do not fit") from error
+    try:
+        module = kind.module(**_arguments(config))
+        module.load_state_dict(load_file(path / WEIGHTS_FILE))
+        return kind.network(module.to(device).eval(), device)
+    except _UNREADABLE as error:
+        raise BadData("the checkpoint's weights and its config.json do not fit") from error
 
 
 def _kind(config: dict[str, Any]) -> _Kind:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from forecast.core.types import CovariateArray, FloatArray, Series
-from forecast.models.base.buckets import rounded_up
-from forecast.models.base.scaling import left_padded, standardisation
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.scaling import Scaler, pad_start, standardize
+from forecast.models.base.torch.training import Batch
+from forecast.models.base.windows import rounded_up
 
 
 class Sizes(NamedTuple):
@@ -34,15 +34,13 @@ class Inputs:
     Attributes:
         tensors: arguments of the library's forecasters: [B, time, .], time being T, or T + H
             of what is known ahead.
-        level: [B, C, 1], what forecasts are to be moved by, after
-        scale: [B, C, 1], what they are to be stretched by; 0 of a constant.
+        scaler: of the targets, [B, C, 1].
     """
 
     tensors: dict[str, torch.Tensor]
     sizes: Sizes
     steps: int
-    level: FloatArray
-    scale: FloatArray
+    scaler: Scaler[FloatArray]
 
     @classmethod
     def of(cls, batch: Sequence[Series], steps: int, horizon: int, device: torch.device) -> Self:
@@ -53,8 +51,8 @@ class Inputs:
         """
         observed_from = [int((~np.isnan(one.target).all(axis=0)).argmax()) for one in batch]
         known = [one.last(one.length - at) for one, at in zip(batch, observed_from, strict=True)]
-        targets = [left_padded(one.target, steps) for one in known]
-        level, scale = standardisation(np.stack(targets))
+        targets = [pad_start(one.target, steps) for one in known]
+        scaler = Scaler.of(np.stack(targets))
         sizes = Sizes.of(batch[0])
         tensors = _pair("past_target", "past_observed_target", np.stack(targets))
         tensors["past_is_pad"] = np.stack([_is_pad(one.length, steps) for one in known])
@@ -66,7 +64,7 @@ class Inputs:
             names = ("past_feat_dynamic_real", "past_observed_feat_dynamic_real")
             tensors |= _pair(*names, past)
         on_device = {name: torch.from_numpy(of).to(device) for name, of in tensors.items()}
-        return cls(on_device, sizes, steps, level, scale)
+        return cls(on_device, sizes, steps, scaler)
 
     def forecaster(self, forecaster: Any, module: Any, horizon: int, **more: Any) -> Any:
         """Build one of the library's forecasters, around a module, for these inputs."""
@@ -82,7 +80,7 @@ class Inputs:
 
     def restored(self, forecast: FloatArray) -> FloatArray:
         """Bring forecasts [B, C, Q, H] back to their units."""
-        return forecast * self.scale[..., None] + self.level[..., None]
+        return self.scaler.restore(forecast)
 
 
 def inputs_of_windows(batch: Batch, patch: int) -> Inputs:
@@ -103,13 +101,12 @@ def inputs_of_windows(batch: Batch, patch: int) -> Inputs:
         tensors["past_feat_dynamic_real"] = covariates
         tensors["past_observed_feat_dynamic_real"] = there
     none = np.empty((len(batch.past), 0, 1))
-    return Inputs(tensors, sizes, steps, none, none)
+    return Inputs(tensors, sizes, steps, Scaler(none, none))
 
 
 def _pair(name: str, observed_name: str, values: FloatArray) -> dict[str, Any]:
     """Standardise rows [B, V, time], and give them and where they were observed, time first."""
-    level, scale = standardisation(values)
-    standard = (values - level) / np.where(scale > 0, scale, 1.0)
+    standard, _ = standardize(values)
     return {
         name: np.ascontiguousarray(imputed(standard).transpose(0, 2, 1), dtype=np.float32),
         observed_name: np.ascontiguousarray(~np.isnan(values).transpose(0, 2, 1)),
@@ -137,13 +134,13 @@ def _known_ahead(series: Series, steps: int, horizon: int) -> FloatArray:
     names = sorted(series.future_covariates)
     past = np.stack([_numbers(series.past_covariates[name]) for name in names])
     future = np.stack([_numbers(series.future_covariates[name])[:horizon] for name in names])
-    return np.concatenate([left_padded(past, steps), future], axis=1)
+    return np.concatenate([pad_start(past, steps), future], axis=1)
 
 
 def _past_only(series: Series, steps: int) -> FloatArray:
     """Stack the covariates that are not known ahead: [K, T]."""
     names = sorted(series.past_covariates.keys() - series.future_covariates.keys())
-    return left_padded(np.stack([_numbers(series.past_covariates[n]) for n in names]), steps)
+    return pad_start(np.stack([_numbers(series.past_covariates[n]) for n in names]), steps)
 
 
 def _numbers(values: CovariateArray) -> FloatArray:

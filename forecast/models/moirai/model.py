@@ -11,14 +11,11 @@ from torch import nn
 
 from forecast.core.errors import InvalidRequest, ModelNotReady, NotTrainable
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.buckets import rounded_up
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.distributed import DistributedMixin
-from forecast.models.base.lora import LoraMixin
 from forecast.models.base.scaling import standardised
-from forecast.models.base.torch_training import Batch
-from forecast.models.base.tuned_quantiles import TunedQuantiles
-from forecast.models.base.windows import Windows
+from forecast.models.base.torch.model import TunedModel
+from forecast.models.base.torch.training import Batch
+from forecast.models.base.windows import Windows, rounded_up
 from forecast.models.moirai.checkpoint import load_network
 from forecast.models.moirai.network import MOST_TOKENS, Network
 from forecast.models.moirai.quantiles import QuantileNetwork
@@ -29,7 +26,7 @@ from forecast.models.spec import Capabilities
 TRAINING_CONTEXT = 512
 
 
-class MoiraiModel(DistributedMixin, LoraMixin, TunedQuantiles):
+class MoiraiModel(TunedModel):
     """Whichever kind of Moirai the checkpoint's config.json says it is."""
 
     spec = SPEC

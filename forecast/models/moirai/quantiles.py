@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.torch.training import Batch
+from forecast.models.base.windows import context_bucket, in_buckets, rounded_up
 from forecast.models.moirai.inputs import Inputs, inputs_of_windows
 from forecast.models.moirai.library import Moirai2Forecast
 from forecast.models.moirai.network import Network

@@ -8,9 +8,9 @@ import torch
 
 from forecast.core.errors import BadData
 from forecast.core.types import Forecast, ForecastTask, Series
-from forecast.models.base.buckets import rounded_up
 from forecast.models.base.model import options_of
-from forecast.models.base.randomness import seeded
+from forecast.models.base.torch.device import seeded
+from forecast.models.base.windows import rounded_up
 from forecast.models.moirai.inputs import Inputs
 from forecast.models.moirai.library import MoiraiForecast, MoiraiMoEForecast
 from forecast.models.moirai.network import Network

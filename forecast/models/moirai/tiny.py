@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.moirai.library import (
     Moirai2Module,
     MoiraiModule,
@@ -24,7 +23,7 @@ _SHAPE: dict[str, Any] = {
 
 def write_tiny(path: Path, kind: str = "moirai2", seed: int = 0, **changes: Any) -> None:
     """Write a network of one layer: `moirai2`, `moirai1` or `moirai-moe`."""
-    with LOAD_LOCK, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = _made(kind, _SHAPE | changes).eval()
         for name, buffer in module.named_buffers():

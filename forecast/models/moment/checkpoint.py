@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from forecast.core.errors import BadData
-from forecast.models.base.checkpoint_folder import config_of, refuse_unreadable
+from forecast.models.base.saved import config_of, refuse_unreadable
 from forecast.models.moment.network import FORECASTING, RECONSTRUCTION, build
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"

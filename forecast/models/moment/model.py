@@ -12,8 +12,14 @@ from torch import nn
 from forecast.core.errors import BadData
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.fixed_window import Block, FixedWindowModel, Shape, filled
 from forecast.models.base.past_errors import with_past_errors
+from forecast.models.base.torch.network_model import (
+    LONGEST_UNROLL,
+    Block,
+    Context,
+    Lengths,
+    NetworkModel,
+)
 from forecast.models.moment.checkpoint import load_network, read_config, save_network, untrained
 from forecast.models.moment.network import (
     FORECASTING,
@@ -29,7 +35,7 @@ from forecast.models.spec import Capabilities
 HEAD = "head"
 
 
-class MomentModel(FixedWindowModel):
+class MomentModel(NetworkModel):
     """A published checkpoint, which fills in what is hidden; or one with a forecasting head.
 
     Channels are forecast each for itself. The network keeps the mean and scale of the batch
@@ -42,6 +48,8 @@ class MomentModel(FixedWindowModel):
     spec = SPEC
     config: MomentConfig
     lora_targets = ("q", "v")
+    standardizes_windows = False
+    most_blocks = LONGEST_UNROLL
     checkpoint_: dict[str, Any]
 
     @property
@@ -56,16 +64,16 @@ class MomentModel(FixedWindowModel):
         able = super().capabilities
         if self.model_ is None or self.has_forecasting_head:
             return able
-        return replace(able, max_horizon=self._loaded_shape().context_length // 2)
+        return replace(able, max_horizon=self._loaded_lengths().context // 2)
 
-    def _loaded_shape(self) -> Shape:
+    def _loaded_lengths(self) -> Lengths:
         steps = int(self.network.seq_len)
         if self.has_forecasting_head:
-            return Shape(steps, int(self.checkpoint_["forecast_horizon"]))
-        return Shape(steps, int(self.network.patch_len))
+            return Lengths(steps, int(self.checkpoint_["forecast_horizon"]))
+        return Lengths(steps, int(self.network.patch_len))
 
-    def _configured_shape(self) -> Shape:
-        return Shape(int(self.network.seq_len), self.config.horizon or SHORT_HORIZON)
+    def _configured_lengths(self) -> Lengths:
+        return Lengths(int(self.network.seq_len), self.config.horizon or SHORT_HORIZON)
 
     # Forecasting
 
@@ -91,26 +99,23 @@ class MomentModel(FixedWindowModel):
         )
 
     @torch.inference_mode()
-    def _unroll(self, context: torch.Tensor, horizon: int, levels: Sequence[float]) -> Block:
+    def _unroll(self, context: Context, horizon: int, levels: Sequence[float]) -> Block:
         if self.has_forecasting_head:
             return super()._unroll(context, horizon, levels)
-        observed = ~context.isnan()
-        past = filled(context.nan_to_num(), observed)
-        return Block(reconstructed(self.network, past, observed, horizon))
+        return Block(reconstructed(self.network, context.past, context.observed, horizon))
 
     def _run(
         self,
         network: nn.Module,
-        past: torch.Tensor,
-        observed: torch.Tensor,
+        context: Context,
         levels: Sequence[float] = (),  # noqa: ARG002 -- it has none
     ) -> Block:
-        return Block(forecast(network, past, observed))
+        return Block(forecast(network, context.past, context.observed))
 
     # Training
 
-    def _training_shape(self) -> Shape:
-        return self._configured_shape()
+    def _training_lengths(self) -> Lengths:
+        return self._configured_lengths()
 
     def _prepare_training(self, train: Sequence[Series]) -> None:  # noqa: ARG002
         """Train the new head whole beside adapters: its weights mean nothing yet."""
@@ -122,8 +127,8 @@ class MomentModel(FixedWindowModel):
     def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
         """Give the loaded network where its head is for this horizon, or else a new head."""
         network: nn.Module = self.network
-        horizon = self._training_shape().block
-        if self.has_forecasting_head and self._loaded_shape().block == horizon:
+        horizon = self._training_lengths().block
+        if self.has_forecasting_head and self._loaded_lengths().block == horizon:
             return network
         task = {"task_name": FORECASTING, "forecast_horizon": horizon}
         self.checkpoint_ = self.checkpoint_ | task

@@ -7,8 +7,6 @@ import torch
 from momentfm import MOMENTPipeline
 from torch import nn
 
-from forecast.models.base.torch_device import LOAD_LOCK
-
 RECONSTRUCTION, FORECASTING = "reconstruction", "forecasting"
 
 
@@ -26,7 +24,7 @@ def build(config: dict[str, Any]) -> Any:
         "model_kwargs": {},
     }
     task = {"task_name": config["task_name"], "forecast_horizon": config.get("forecast_horizon")}
-    with LOAD_LOCK, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # That a new head has to be trained is seen to by those who call.
         warnings.filterwarnings("ignore", message="Only reconstruction head is pre-trained")
         network = MOMENTPipeline(config | plain, model_kwargs=task)

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.moment.checkpoint import save_network
 from forecast.models.moment.network import FORECASTING, RECONSTRUCTION, build
 
@@ -52,6 +51,6 @@ def config_of(task_name: str = RECONSTRUCTION, seq_len: int = 64) -> dict[str, A
 def write_tiny(path: Path, task_name: str = RECONSTRUCTION, seed: int = 0) -> None:
     """Write a network of one layer that reads 64 steps."""
     config = config_of(task_name)
-    with LOAD_LOCK, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         save_network(build(config), config, path)

@@ -11,7 +11,6 @@ from transformers import PatchTSTForPrediction
 from transformers.utils import logging as transformers_logging
 
 from forecast.core.errors import BadData
-from forecast.models.base.torch_device import LOAD_LOCK
 
 transformers_logging.disable_progress_bar()  # a bar a load
 
@@ -30,11 +29,10 @@ def load_network(path: Path, device: torch.device) -> Any:
     _refuse_what_cannot_forecast(config)
     if not any(path.glob("*.safetensors")):
         raise BadData("the checkpoint holds no model.safetensors, the only format that is read")
-    with LOAD_LOCK:
-        try:
-            network, told = _load(path)
-        except _UNREADABLE as error:
-            raise BadData("the checkpoint's weights and its config.json do not fit") from error
+    try:
+        network, told = _load(path)
+    except _UNREADABLE as error:
+        raise BadData("the checkpoint's weights and its config.json do not fit") from error
     # the library would fill holes at random, in silence
     if missing := sorted(told["missing_keys"]):
         raise BadData(f"the checkpoint lacks {len(missing)} weights, such as {missing[0]}")

@@ -10,12 +10,18 @@ import transformers
 from torch import nn
 from transformers import PatchTSTForPrediction
 
-from forecast.core.types import Series
-from forecast.models.base.config import TrainingMode
-from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.fixed_window import Block, FixedWindowModel, Shape, filled, mean_where
-from forecast.models.base.torch_device import LOAD_LOCK
-from forecast.models.base.torch_training import Batch
+from forecast.core.types import ForecastTask
+from forecast.models.base.conformal import POINT_LEVELS, ConformalCalibration
+from forecast.models.base.torch.network_model import (
+    LONGEST_UNROLL,
+    Block,
+    Context,
+    Lengths,
+    NetworkModel,
+    context_of,
+    mean_where,
+)
+from forecast.models.base.torch.training import Batch
 from forecast.models.patchtst.checkpoint import load_network
 from forecast.models.patchtst.distribution import (
     Parameters,
@@ -27,40 +33,39 @@ from forecast.models.patchtst.spec import SPEC, PatchTSTConfig
 from forecast.models.patchtst.tiny import write_tiny
 
 
-class PatchTSTModel(FixedWindowModel):
+class PatchTSTModel(NetworkModel):
     """One network for all channels: each is forecast for itself, by the same weights."""
 
     spec = SPEC
     config: PatchTSTConfig
     lora_targets = ("q_proj", "k_proj", "v_proj", "out_proj")
+    standardizes_windows = False
+    most_blocks = LONGEST_UNROLL
 
-    def _loaded_shape(self) -> Shape:
+    def _loaded_lengths(self) -> Lengths:
         config = self.network.config
-        return Shape(config.context_length, config.prediction_length)
+        return Lengths(config.context_length, config.prediction_length)
 
-    def _configured_shape(self) -> Shape:
-        return Shape(self.config.context_length, self.config.horizon)
+    def _own_levels(self) -> tuple[float, ...]:
+        """A network with a distribution answers any level; it is calibrated at these."""
+        has_quantiles = self.model_ is not None and self.model_.distribution_output is not None
+        return POINT_LEVELS if has_quantiles else ()
 
-    def _has_quantiles(self) -> bool:
-        return self.model_ is not None and self.model_.distribution_output is not None
+    def _asked_levels(self, task: ForecastTask) -> tuple[float, ...]:
+        if not self._own_levels() or not task.quantile_levels:
+            return ()
+        calibration = self.calibration_ if task.intervals != "native" else None
+        return calibration.levels if calibration else task.quantile_levels
 
-    def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
-        if self.config.training_mode is not TrainingMode.FROM_SCRATCH:
-            network: nn.Module = self.network
-        else:
-            with LOAD_LOCK:
-                network = drawn_as_authors_do(PatchTSTForPrediction(architecture_of(self.config)))
+    def _new_network(self) -> nn.Module:
+        network: nn.Module = drawn_as_authors_do(
+            PatchTSTForPrediction(architecture_of(self.config))
+        )
         return network
 
-    def _run(
-        self,
-        network: nn.Module,
-        past: torch.Tensor,
-        observed: torch.Tensor,
-        levels: Sequence[float] = (),
-    ) -> Block:
-        rows = past.shape[:2]
-        answer = _call(network, past, observed)
+    def _run(self, network: nn.Module, context: Context, levels: Sequence[float] = ()) -> Block:
+        rows = context.past.shape[:2]
+        answer = _call(network, context)
         if not isinstance(answer.prediction_outputs, tuple):
             return Block(_unflattened(answer.prediction_outputs[..., 0], rows))
         location, scale = _standardisation(answer)
@@ -70,8 +75,7 @@ class PatchTSTModel(FixedWindowModel):
         return Block(_unflattened(mean, rows), _unflattened(quantiles, rows))
 
     def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
-        past = filled(batch.past, batch.past_observed)
-        answer = _call(network, past, batch.past_observed)
+        answer = _call(network, context_of(batch))
         future, observed = batch.future.flatten(0, 1), batch.future_observed.flatten(0, 1)
         if not isinstance(answer.prediction_outputs, tuple):
             error = answer.prediction_outputs[..., 0] - future
@@ -136,11 +140,11 @@ def drawn_as_authors_do(network: PatchTSTForPrediction) -> PatchTSTForPrediction
     return network
 
 
-def _call(network: nn.Module, past: torch.Tensor, observed: torch.Tensor) -> Any:
+def _call(network: nn.Module, context: Context) -> Any:
     """Run the network on every channel as a series of its own: [B, C, T] → [B · C, H, 1]."""
     return network(
-        past_values=past.flatten(0, 1)[..., None],
-        past_observed_mask=observed.flatten(0, 1)[..., None],
+        past_values=context.past.flatten(0, 1)[..., None],
+        past_observed_mask=context.observed.flatten(0, 1)[..., None],
     )
 
 

@@ -7,7 +7,6 @@ import transformers
 from transformers import PatchTSTForPrediction
 
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.torch_device import LOAD_LOCK
 
 CONTEXT_LENGTH, BLOCK = 48, 16
 
@@ -28,7 +27,7 @@ def write_tiny(path: Path, loss: str = "mse", seed: int = 0) -> None:
         init_std=0.1,
         loss=loss,
     )
-    with LOAD_LOCK, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         PatchTSTForPrediction(config).save_pretrained(path)
     if loss == "mse":

@@ -14,7 +14,7 @@ import pandas as pd
 from forecast.core.errors import BadModelOutput, InvalidRequest
 from forecast.core.frequency import Timestamps
 from forecast.core.types import FloatArray
-from forecast.models.base.kept_fits import Document, key_of
+from forecast.models.base.local_model import Document, key_of
 from forecast.models.prophet.spec import ProphetOptions
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.checks import constant_covariates, left_out
 from forecast.models.base.config import ModelConfig
-from forecast.models.base.kept_fits import Document, KeptFits
-from forecast.models.base.missing import interpolate
+from forecast.models.base.local_model import Document, LocalModel
 from forecast.models.base.past_errors import calibrated_on_the_past
 from forecast.models.base.process_pool import ProcessPool
+from forecast.models.base.scaling import interpolate
 from forecast.models.prophet import fitting
 from forecast.models.prophet.fitting import Job
 from forecast.models.prophet.spec import SPEC, ProphetConfig, ProphetOptions
@@ -33,7 +33,7 @@ _MADE_UP_START = np.datetime64("2000-01-01T00:00:00")
 _DAY = np.timedelta64(86_400, "s")
 
 
-class ProphetModel(KeptFits):
+class ProphetModel(LocalModel):
     """Fits in workers only.
 
     So a batch uses all cores, and the global generator that Prophet draws from is a worker's,
@@ -86,7 +86,7 @@ class ProphetModel(KeptFits):
 
     def _job(self, series: Series, task: ForecastTask) -> Job:
         job = _job(series, task, self._options(task))
-        return replace(job, kept=self.fits_.get(job.key)) if self.fits_ else job
+        return replace(job, kept=self.cached_fits_.get(job.key)) if self.cached_fits_ else job
 
     def _options(self, task: ForecastTask) -> ProphetOptions:
         options = self._options_of(task)

@@ -40,7 +40,8 @@ class Context(NamedTuple):
     @property
     def seen(self) -> int:
         """Steps that the network sees, C: the last."""
-        return min(CONTEXT, self.values.shape[1] - LEAD)
+        length: int = self.values.shape[1]
+        return min(CONTEXT, length - LEAD)
 
     @property
     def recent(self) -> slice:

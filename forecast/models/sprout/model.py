@@ -16,9 +16,10 @@ from forecast.core.errors import BadData, MissingLibrary
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
 from forecast.models.base.conformal import ConformalCalibration
+from forecast.models.base.covariate_effects import with_covariates
 from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.scaling import Scaling
-from forecast.models.base.training import OnProgress, TrainingResult
+from forecast.models.base.saved import OnProgress, TrainingResult
+from forecast.models.base.scaling import Scaler
 from forecast.models.sprout import few
 from forecast.models.sprout.context import BLOCK, CONTEXT, LEAD, LOOK_BACK, PATCH, Integers
 from forecast.models.sprout.exact import moved_to_exact
@@ -83,11 +84,16 @@ class SproutModel(BaseTimeSeriesModel):
         return -(-horizon // PATCH) * PATCH
 
     def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        options = task.options
-        assert isinstance(options, SproutOptions)
-        rows = [
-            Row.of(values, _hint(series, options)) for series in batch for values in series.target
-        ]
+        if batch[0].future_covariates:
+            seasons = [_hint(series, task)[0] for series in batch]
+            forecasts = with_covariates(batch, task, self._alone, seasons)
+        else:
+            forecasts = self._alone(batch, task)
+        return [_not_below_zero(*pair) for pair in zip(forecasts, batch, strict=True)]
+
+    def _alone(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
+        """Forecast series without covariates."""
+        rows = [Row.of(values, _hint(series, task)) for series in batch for values in series.target]
         # More threads only wait for each other: each matrix is that of one series.
         with _threads().limit(limits=1, user_api="blas"):
             quantiles = self._quantiles(rows, task.horizon)
@@ -97,7 +103,7 @@ class SproutModel(BaseTimeSeriesModel):
             own = quantiles[begin:end]
             warnings = (few.WARNING,) if _any_is_few(rows[begin:end]) else ()
             native = Forecast(own[:, _MEDIAN], own, LEVELS, warnings)
-            forecasts.append(_not_below_zero(self._adjusted(native, series, task), series))
+            forecasts.append(self._adjusted(native, series, task))
             begin = end
         return forecasts
 
@@ -127,7 +133,7 @@ class SproutModel(BaseTimeSeriesModel):
             return forecast
         if task.intervals == "native":
             return replace(forecast, intervals="native")
-        return self.calibration_.adjust(forecast, Scaling.of(series.target).scale[:, 0])
+        return self.calibration_.adjust(forecast, Scaler.of(series.target).scale[:, 0])
 
     @property
     def is_calibrated(self) -> bool:
@@ -227,8 +233,10 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _hint(series: Series, options: SproutOptions) -> tuple[int, int]:
+def _hint(series: Series, task: ForecastTask) -> tuple[int, int]:
     """Name the seasons asked for, or those of the frequency."""
+    options = task.options
+    assert isinstance(options, SproutOptions)
     if options.season_lengths is None:
         return usual_seasons(series)
     first, *rest = sorted(options.season_lengths)

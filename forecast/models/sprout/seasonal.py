@@ -7,11 +7,13 @@ seasons of S steps that end with the last step.
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from forecast.models.sprout.context import (
     Context,
     Floats,
     Integers,
+    Kind,
     Mask,
     by_season,
     over_last,
@@ -56,9 +58,9 @@ def _described(context: Context, season: int, horizon: int) -> Season:
     before = np.concatenate(
         [level[:, length - seen - 1 : -1], np.repeat(level[:, -1:], horizon, axis=1)], axis=1
     )
-    tile, usual, known = (
-        _moved_on(cycles, seen, horizon) for cycles in _along_phases(context, level, season)
-    )
+    by_phase = _along_phases(context, level, season)
+    tile, usual = (_moved_on(cycles, seen, horizon) for cycles in by_phase[:2])
+    known = _moved_on(by_phase[2], seen, horizon)
     ago = np.zeros((len(level), seen), dtype=np.float32)
     reached = min(seen, length - season)
     if reached > 0:
@@ -89,7 +91,7 @@ def _along_phases(context: Context, level: Floats, season: int) -> tuple[Floats,
     return tile, _usual(deviation, observed), latest >= 0
 
 
-def _in_seasons(values: Floats, seen: int, season: int) -> Floats:
+def _in_seasons(values: npt.NDArray[Kind], seen: int, season: int) -> npt.NDArray[Kind]:
     """Fold steps [N, L] into whole seasons, with room for what was a season before: [N, K, S]."""
     count, length = values.shape
     cycles = -(-max(length, seen + season) // season)
@@ -98,13 +100,15 @@ def _in_seasons(values: Floats, seen: int, season: int) -> Floats:
     return folded.reshape(count, cycles, season)
 
 
-def _moved_on(cycles: Floats, seen: int, horizon: int) -> Floats:
+def _moved_on(cycles: npt.NDArray[Kind], seen: int, horizon: int) -> npt.NDArray[Kind]:
     """Say of each step what was true a season before, of future ones in the last: [N, C + H]."""
     count, _, season = cycles.shape
     last = np.resize(np.arange(season), horizon)
     steps = cycles.reshape(count, -1)
     end = steps.shape[1] - season
-    moved: Floats = np.concatenate([steps[:, end - seen : end], cycles[:, -1, last]], axis=1)
+    moved: npt.NDArray[Kind] = np.concatenate(
+        [steps[:, end - seen : end], cycles[:, -1, last]], axis=1
+    )
     return moved
 
 

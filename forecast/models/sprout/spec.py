@@ -46,6 +46,7 @@ SPEC = ModelSpec(
         lora=True,
         missing_values=True,
         multivariate=True,
+        future_covariates=True,
         max_context=768,
         max_horizon=1024,
     ),

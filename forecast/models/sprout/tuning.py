@@ -9,9 +9,9 @@ from torch import nn
 
 from forecast.core.types import FloatArray, Series
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.lora import LoraMixin
 from forecast.models.base.scaling import standardised
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.torch.model import TorchModel
+from forecast.models.base.torch.training import Batch
 from forecast.models.base.windows import WindowBatch, Windows
 from forecast.models.sprout.context import PATCH, Floats, Integers
 from forecast.models.sprout.features import features
@@ -27,7 +27,7 @@ _LEAST_CONTEXT = 2 * PATCH  # steps before the first window of a series, if it h
 _SEASONS = ("season 1", "season 2")
 
 
-class TunedSprout(LoraMixin, SproutModel):
+class TunedSprout(TorchModel, SproutModel):
     """Sprout while it learns.
 
     A forecast is the mean of two, with the seasons of the frequency and with those found; every
@@ -83,7 +83,7 @@ def _with_seasons(series: Series) -> Series:
         name: np.full(series.length, float(season))
         for name, season in zip(_SEASONS, hint, strict=True)
     }
-    return replace(series, past_covariates=told)
+    return replace(series, past_covariates=told, future_covariates={})
 
 
 def _contexts(batch: Batch) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import statsforecast.models as library
 
 from forecast.core.types import FloatArray
-from forecast.models.base.kept_fits import Document
+from forecast.models.base.local_model import Document
 from forecast.models.statistical.history import History
 from forecast.models.statistical.keeping import restore
 from forecast.models.statistical.methods import (

@@ -7,12 +7,12 @@ import numpy as np
 
 from forecast.core.frequency import Frequency
 from forecast.core.types import FloatArray
-from forecast.models.base.kept_fits import Document, key_of
+from forecast.models.base.covariate_effects import Covariates, notes_on
+from forecast.models.base.local_model import Document, key_of
 from forecast.models.base.past_errors import UNKNOWN, offsets_of
 from forecast.models.statistical import arima
 from forecast.models.statistical.choice import Choice
 from forecast.models.statistical.combination import Combination
-from forecast.models.statistical.covariates import Covariates
 from forecast.models.statistical.keeping import document_of, errors_of, restored
 from forecast.models.statistical.methods import CannotFit
 from forecast.models.statistical.scaling import Scaler
@@ -29,7 +29,6 @@ from forecast.models.statistical.trial import (
 
 _MULTIPLY = ("auto_ets", "auto_theta")
 _REPEAT = ("naive", "seasonal_naive")
-_HELPED = 0.5  # the share of the forecast with covariates where its errors are as those without
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,23 +220,9 @@ def _explained(job: Job, target: FloatArray) -> tuple[Combination, tuple[str, ..
         combination = combine_with(target, job.choice.seasons, covariates, job.freq)
     else:
         combination = restored(job.kept, effect_ahead(target, job.choice.seasons, covariates))
-    notes = []
-    if covariates.constant:
-        notes.append(f"constant covariates were left out: {_list(covariates.constant)}")
     season = next((each for each in job.choice.seasons if len(target) >= 2 * each), 1)
-    if repeating := covariates.repeating(len(target), season):
-        notes.append(f"covariates that only repeat the season were not used: {_list(repeating)}")
-    if combination.effect is None and covariates.names:
-        notes.append(
-            "covariates that did not help at earlier origins were not used:"
-            f" {_list(covariates.names)}"
-        )
-    elif covariates.names and combination.share < _HELPED:
-        notes.append(
-            "covariates that did not help at earlier origins count for"
-            f" {combination.share:.0%}: {_list(covariates.names)}"
-        )
-    return combination, tuple(notes)
+    share = 0.0 if combination.effect is None else combination.share
+    return combination, notes_on(covariates, len(target), season, share)
 
 
 def _arima(job: Job, target: FloatArray) -> tuple[Combination, tuple[str, ...]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from forecast.core.types import FloatArray
-from forecast.models.base.kept_fits import Document
+from forecast.models.base.local_model import Document
 from forecast.models.base.past_errors import PastErrors
 from forecast.models.statistical.combination import Combination
 from forecast.models.statistical.foundation import FOUNDATION, Foundation

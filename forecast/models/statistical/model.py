@@ -9,9 +9,9 @@ import numpy as np
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.config import ModelConfig
-from forecast.models.base.kept_fits import Document, KeptFits
-from forecast.models.base.missing import interpolate
+from forecast.models.base.local_model import Document, LocalModel
 from forecast.models.base.process_pool import ProcessPool
+from forecast.models.base.scaling import interpolate
 from forecast.models.statistical import fitting
 from forecast.models.statistical.choice import choose
 from forecast.models.statistical.fitting import Fit, Job
@@ -36,7 +36,7 @@ _TOGETHER = 16  # jobs of one call: the foundation model is several times as fas
 Result = TypeVar("Result")
 
 
-class StatisticalModel(KeptFits):
+class StatisticalModel(LocalModel):
     """Statsforecast's models. A batch that takes long is fitted on all cores."""
 
     spec = SPEC
@@ -85,7 +85,9 @@ class StatisticalModel(KeptFits):
 
     def _job(self, series: Series, task: ForecastTask) -> tuple[Job, tuple[str, ...]]:
         job, warnings = _job(series, task, self._options(task))
-        return (replace(job, kept=self.fits_.get(job.key)) if self.fits_ else job), warnings
+        return (
+            replace(job, kept=self.cached_fits_.get(job.key)) if self.cached_fits_ else job
+        ), warnings
 
     def _answer(self, jobs: Sequence[tuple[Job, tuple[str, ...]]]) -> list[Fit]:
         return self._map(fitting.fit_some, [job for job, _ in jobs])

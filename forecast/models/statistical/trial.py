@@ -8,9 +8,9 @@ import numpy as np
 
 from forecast.core.frequency import Frequency
 from forecast.core.types import FloatArray
+from forecast.models.base.covariate_effects import Covariates, share_of
 from forecast.models.base.past_errors import PastErrors, past_errors_of
 from forecast.models.statistical.combination import Combination, blended
-from forecast.models.statistical.covariates import Covariates
 from forecast.models.statistical.foundation import FOUNDATION, Question, foundations
 from forecast.models.statistical.history import History
 from forecast.models.statistical.methods import CannotFit, Member, fit
@@ -27,7 +27,6 @@ _POWER = 3  # of the inverse error; on M4 hourly and the sets beside it 2 to 4 a
 _LEAST = 0.01  # a weight below it is none
 _CLEARLY = 0.6  # of the naive's error: so good a seasonal method needs no comparison
 _BETTER = 0.97  # of the best error without a season: what a season must reach to be believed
-_USED = 0.05  # a share of the forecast with covariates below it is none
 _TINY = 1e-9
 
 
@@ -59,10 +58,8 @@ def combine_with(
     if not covariates.names:
         return plain
     explained = combine(trial_of(target, seasons, covariates, freq))
-    without, beside = (_mean_error(each.past) ** _POWER for each in (plain, explained))
-    total = without + beside
-    share = without / total if 0 < total < float("inf") else 0.0
-    return plain if share < _USED else blended(plain, explained, share)
+    share = share_of(_mean_error(plain.past), _mean_error(explained.past))
+    return blended(plain, explained, share) if share else plain
 
 
 def effect_ahead(

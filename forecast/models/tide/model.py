@@ -5,40 +5,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import torch
-from safetensors.torch import save_file
-
 from forecast.core.types import ForecastTask, Series
-from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.distributed import DistributedMixin
-from forecast.models.base.lora import LoraMixin
-from forecast.models.base.tensor_files import loaded
-from forecast.models.base.torch_direct import DirectModel
+from forecast.models.base.features import Features
+from forecast.models.base.torch.network_model import NetworkModel
 from forecast.models.spec import Capabilities
 from forecast.models.tide.network import Rows, TideNetwork
 from forecast.models.tide.spec import SPEC, TideConfig
 from forecast.models.tide.static import StaticFeatures
 
-WEIGHTS_FILE = "model.safetensors"
-_SHAPING = (
-    "context_length",
-    "horizon",
-    "quantile_levels",
-    "hidden_dim",
-    "num_layers",
-    "decoder_dim",
-    "temporal_decoder_dim",
-    "temporal_width",
-    "layer_norm",
-)
 
-
-class TideModel(DistributedMixin, LoraMixin, DirectModel):
+class TideModel(NetworkModel):
     """One network for all series and channels; each is forecast alone."""
 
     spec = SPEC
     config: TideConfig
+    features: Features = Features()
     static = StaticFeatures()
+    shaping_options = (
+        "context_length",
+        "horizon",
+        "quantile_levels",
+        "hidden_dim",
+        "num_layers",
+        "decoder_dim",
+        "temporal_decoder_dim",
+        "temporal_width",
+        "layer_norm",
+    )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -51,21 +44,17 @@ class TideModel(DistributedMixin, LoraMixin, DirectModel):
 
     # Training
 
-    @property
-    def _known_ahead(self) -> tuple[str, ...]:
-        return self.config.known_ahead
-
-    def _measure(self, train: Sequence[Series]) -> None:
-        super()._measure(train)
+    def _measure(self, train: Sequence[Series]) -> Features:
         self.static = StaticFeatures.of(train)
+        return super()._measure(train)
 
     def _prepare_training(self, train: Sequence[Series]) -> None:
         super()._prepare_training(train)
         for series in train:
             self.static.check(series)
 
-    def _known(self, series: Series) -> Series:
-        return self.static.as_rows(series, series)
+    def _readable(self, series: Series, history: Series) -> Series:
+        return self.static.as_rows(series, super()._readable(series, history))
 
     def _new_network(self) -> TideNetwork:
         names, known = list(self.features.covariates), self.features.known_ahead
@@ -79,17 +68,12 @@ class TideModel(DistributedMixin, LoraMixin, DirectModel):
     # Weights
 
     def _save_model_weights(self, path: Path) -> None:
-        save_file(self.network.state_dict(), path / WEIGHTS_FILE)
-        self.features.write(path)
-        self._save_calibration(path)
+        super()._save_model_weights(path)
         self.static.write(path)
 
     def _load_model_weights(self, path: Path) -> None:
-        self.features = self.features.read(path)
-        self.calibration_ = ConformalCalibration.load(path)
-        self.static = self.static.read(path)
-        network = loaded(self._new_network(), path / WEIGHTS_FILE, _SHAPING)
-        self.model_ = network.to(self.device)
+        self.static = StaticFeatures.read(path)
+        super()._load_model_weights(path)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -103,7 +87,5 @@ class TideModel(DistributedMixin, LoraMixin, DirectModel):
                 temporal_decoder_dim=8,
             )
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model.model_ = model._new_network().eval()
+        model._draw_weights()
         return model

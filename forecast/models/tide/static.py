@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import FloatArray, Series
-from forecast.models.base.features import Scale
+from forecast.models.base.features import TrainedScale
 
 STATIC_FILE = "static.json"
 _MOST_CATEGORIES = 1000
@@ -28,7 +28,7 @@ class StaticFeatures(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    numbers: dict[str, Scale] = {}
+    numbers: dict[str, TrainedScale] = {}
     categories: dict[str, tuple[str, ...]] = {}
 
     @classmethod
@@ -44,7 +44,7 @@ class StaticFeatures(BaseModel):
             values = [one.static_covariates[name] for one in series]
             texts = sorted({value for value in values if isinstance(value, str)})
             if not texts:
-                numbers[name] = Scale.of([np.array(values, dtype=float)])
+                numbers[name] = TrainedScale.of([np.array(values, dtype=float)])
                 continue
             _check_categories(name, values, texts)
             categories[name] = tuple(texts)

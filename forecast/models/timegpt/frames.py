@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from forecast.core.types import CovariateArray, Series, is_categorical
-from forecast.models.base.missing import interpolate, trimmed
+from forecast.models.base.scaling import interpolate, without_leading_gap
 
 ITEM, TIME, TARGET = "unique_id", "ds", "y"
 
@@ -36,7 +36,7 @@ def tables_of(batch: Sequence[Series], horizon: int) -> Tables:
     first = batch[0]
     past = first.past_covariates
     columns = {name: f"x{place}" for place, name in enumerate(sorted(past))}
-    kept = [one.last(trimmed(one.target).shape[1]) for one in batch]
+    kept = [one.last(without_leading_gap(one.target).shape[1]) for one in batch]
     future = None
     if first.future_covariates:
         future = pd.concat(

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from forecast.core.errors import BadData, InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
 from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.training import OnProgress, Progress, TrainingResult
+from forecast.models.base.saved import OnProgress, Progress, TrainingResult
 from forecast.models.timegpt.frames import tables_of
 from forecast.models.timegpt.remote import check_key, connect, our_errors
 from forecast.models.timegpt.spec import BASE_URL, SPEC, TimeGPTConfig

@@ -12,7 +12,6 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from forecast.core.errors import BadData
-from forecast.models.base.torch_device import LOAD_LOCK
 
 transformers_logging.disable_progress_bar()  # a bar a load
 
@@ -57,7 +56,7 @@ def load_language_model(folder: Path, layers: int, device: torch.device) -> Lang
     """
     _refuse_what_cannot_be_read(folder)
     here = {"trust_remote_code": False, "local_files_only": True}
-    with LOAD_LOCK, _fewer_messages():
+    with _fewer_messages():
         try:
             config = AutoConfig.from_pretrained(folder, **here)
             config.num_hidden_layers = min(layers, config.num_hidden_layers)

@@ -13,8 +13,9 @@ from torch import nn
 from forecast.core.errors import ModelNotReady
 from forecast.core.types import Series
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.tensor_files import loaded
-from forecast.models.base.torch_direct import DirectModel
+from forecast.models.base.features import Features
+from forecast.models.base.torch.model import load_weights
+from forecast.models.base.torch.network_model import NetworkModel
 from forecast.models.timellm.language import LanguageModel, load_language_model
 from forecast.models.timellm.network import Reprogramming, TimeLlmNetwork
 from forecast.models.timellm.spec import SPEC, TimeLlmConfig
@@ -22,20 +23,9 @@ from forecast.models.timellm.tiny import write_tiny_language_model
 
 WEIGHTS_FILE = "reprogramming.safetensors"
 LANGUAGE_FOLDER = "language_model"
-_SHAPING = (
-    "context_length",
-    "horizon",
-    "quantile_levels",
-    "hidden_dim",
-    "num_attention_heads",
-    "head_dim",
-    "patch_length",
-    "patch_stride",
-    "num_prototypes",
-)
 
 
-class TimeLlmModel(DirectModel):
+class TimeLlmModel(NetworkModel):
     """Loaded from a plain language model it can be trained; from its own weights, forecast.
 
     What is saved holds the language model too, those layers of it that are used.
@@ -43,7 +33,19 @@ class TimeLlmModel(DirectModel):
 
     spec = SPEC
     config: TimeLlmConfig
+    features: Features = Features()
     language: LanguageModel | None = None
+    shaping_options = (
+        "context_length",
+        "horizon",
+        "quantile_levels",
+        "hidden_dim",
+        "num_attention_heads",
+        "head_dim",
+        "patch_length",
+        "patch_stride",
+        "num_prototypes",
+    )
 
     @property
     def network(self) -> TimeLlmNetwork:
@@ -63,7 +65,7 @@ class TimeLlmModel(DirectModel):
         return TimeLlmNetwork(self.config, self._language(), self._outputs)
 
     def _training_network(self, train: Sequence[Series]) -> nn.Module:
-        if not self._goes_on:
+        if self._is_new:
             return super()._training_network(train)
         copied = deepcopy(self.network.reprogramming)  # beside the same language model
         return TimeLlmNetwork(self.config, self._language(), self._outputs, copied)
@@ -95,10 +97,10 @@ class TimeLlmModel(DirectModel):
         self.language = load_language_model(folder, self.config.num_layers, device)
         if not is_ours:
             return
-        self.features = self.features.read(path)
+        self.features = Features.read(path)
         self.calibration_ = ConformalCalibration.load(path)
         trained = Reprogramming(self.config, self.language, self._outputs)
-        trained = loaded(trained, path / WEIGHTS_FILE, _SHAPING)
+        trained = load_weights(trained, path / WEIGHTS_FILE, self.shaping_options)
         network = TimeLlmNetwork(self.config, self.language, self._outputs, trained)
         self.model_ = network.to(device).eval()
 
@@ -120,7 +122,5 @@ class TimeLlmModel(DirectModel):
         with tempfile.TemporaryDirectory() as folder:
             write_tiny_language_model(Path(folder))
             model._load_model_weights(Path(folder))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model.model_ = model._new_network().eval()
+        model._draw_weights()
         return model

@@ -6,8 +6,6 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
-from forecast.models.base.torch_device import LOAD_LOCK
-
 _END = "<|endoftext|>"
 _TOKENS = 320
 _TEXT = [
@@ -28,7 +26,7 @@ def write_tiny_language_model(folder: Path, seed: int = 0, layers: int = 2) -> N
         bos_token_id=0,
         eos_token_id=0,
     )
-    with LOAD_LOCK, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         GPT2Model(config).save_pretrained(folder)
 

@@ -14,7 +14,6 @@ from torch import nn
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
-from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
 from forecast.models.base.checks import constant_covariates, left_out
 from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.regression import (
@@ -25,8 +24,8 @@ from forecast.models.base.regression import (
     standardised_decode,
 )
 from forecast.models.base.scaling import spread_warnings
-from forecast.models.base.timesfm_training import TunedTimesFM
-from forecast.models.base.windows import Windows
+from forecast.models.base.torch.timesfm import TunedTimesFM
+from forecast.models.base.windows import Windows, context_bucket, in_buckets, rounded_up
 from forecast.models.spec import Capabilities
 from forecast.models.timesfm20.frequency import HIGH, frequency_class
 from forecast.models.timesfm20.network import load, run

@@ -12,7 +12,6 @@ from transformers.models.timesfm.modeling_timesfm import TimesFmModel
 from transformers.utils import logging as transformers_logging
 
 from forecast.core.errors import BadData
-from forecast.models.base.torch_device import LOAD_LOCK
 
 transformers_logging.disable_progress_bar()  # a bar a load
 
@@ -29,15 +28,14 @@ def load(folder: Path, device: torch.device) -> TimesFmModelForPrediction:
     if not any(folder.glob("model*.safetensors")):
         raise BadData("the checkpoint holds no model.safetensors, the only format that is read")
     try:
-        with LOAD_LOCK:
-            loaded: Any = TimesFmModelForPrediction.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                ignore_mismatched_sizes=True,  # reported as mismatched, and refused below
-                output_loading_info=True,
-            )
+        loaded: Any = TimesFmModelForPrediction.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # reported as mismatched, and refused below
+            output_loading_info=True,
+        )
     except SafetensorError as error:
         raise BadData("the checkpoint's model.safetensors is damaged; fetch it again") from error
     network, loading = loaded

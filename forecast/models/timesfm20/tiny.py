@@ -5,8 +5,6 @@ from pathlib import Path
 import torch
 from transformers import TimesFmConfig, TimesFmModelForPrediction
 
-from forecast.models.base.torch_device import LOAD_LOCK
-
 
 def write_tiny(path: Path, seed: int = 0) -> None:
     """Write a checkpoint of 0.5 MB into a folder that is there."""
@@ -19,6 +17,6 @@ def write_tiny(path: Path, seed: int = 0) -> None:
         context_length=512,
         initializer_range=0.2,  # else every forecast is nearly the mean of the first patch
     )
-    with LOAD_LOCK, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         TimesFmModelForPrediction(config).save_pretrained(path)

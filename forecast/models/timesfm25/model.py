@@ -14,7 +14,6 @@ from timesfm import ForecastConfig
 from torch import nn
 
 from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
-from forecast.models.base.buckets import context_bucket, in_buckets, rounded_up
 from forecast.models.base.checks import constant_covariates, left_out
 from forecast.models.base.conformal import ConformalCalibration
 from forecast.models.base.regression import (
@@ -25,8 +24,9 @@ from forecast.models.base.regression import (
     standardised_decode,
 )
 from forecast.models.base.scaling import spread_warnings
-from forecast.models.base.timesfm_training import TunedTimesFM
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.torch.timesfm import TunedTimesFM
+from forecast.models.base.torch.training import Batch
+from forecast.models.base.windows import context_bucket, in_buckets, rounded_up
 from forecast.models.timesfm25.layout import read_tensors, to_native
 from forecast.models.timesfm25.network import Network, build
 from forecast.models.timesfm25.port import port_of

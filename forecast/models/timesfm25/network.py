@@ -11,7 +11,6 @@ from timesfm.timesfm_2p5.timesfm_2p5_torch import TimesFM_2p5_200M_torch_module
 
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray
-from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.timesfm25.layout import definition_of
 
 
@@ -46,7 +45,7 @@ def build(
     try:
         definition = definition_of(tensors)
         sized = type("Module", (TimesFM_2p5_200M_torch_module,), {"config": definition})
-        with LOAD_LOCK, torch.device("meta"):
+        with torch.device("meta"):
             module = sized()
         module.load_state_dict(tensors, strict=True, assign=True)
     except (KeyError, RuntimeError) as error:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from transformers import TimesFm2_5Config, TimesFm2_5ModelForPrediction
 
-from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.timesfm25.layout import definition_of, to_transformers
 
 
@@ -24,7 +23,6 @@ def port_of(tensors: Mapping[str, torch.Tensor]) -> TimesFm2_5ModelForPrediction
         horizon_length=definition.output_patch_len,
         output_quantile_len=definition.output_quantile_len,
     )
-    with LOAD_LOCK:
-        network = TimesFm2_5ModelForPrediction(config)
+    network = TimesFm2_5ModelForPrediction(config)
     network.load_state_dict(to_transformers(tensors))
     return network

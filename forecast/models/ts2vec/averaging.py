@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from forecast.models.base.config import TrainingConfig
-from forecast.models.base.optimization import Optimization
+from forecast.models.base.torch.training import Optimization
 
 
 class Averaging(Optimization):

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from forecast.models.base.torch_direct import Level
+from forecast.models.base.scaling import Scaler
+from forecast.models.base.torch.network_model import filled
 from forecast.models.ts2vec.network import Encoder
 from forecast.models.ts2vec.spec import Ts2VecConfig
 
@@ -50,18 +51,18 @@ class Forecaster(nn.Module):
         """Forecast [B, C, H], in the unit of `past`."""
         made = self.head(self.last(past, observed, covariates))
         relative = made.view(*past.shape[:2], self.config.horizon)
-        level = level_of(self.config, past, observed)
-        absolute: torch.Tensor = relative * level.scale + level.center
-        return absolute
+        return scaler_of(self.config, past, observed).restore(relative).float()
 
 
-def level_of(config: Ts2VecConfig, past: torch.Tensor, observed: torch.Tensor) -> Level:
-    """Measure the level of windows; that of the training data where windows have none."""
+def scaler_of(
+    config: Ts2VecConfig, past: torch.Tensor, observed: torch.Tensor
+) -> Scaler[torch.Tensor]:
+    """Measure windows [B, C, T]; the scale of a flat one, and of all if not asked for, is 1."""
     if config.normalize_instances:
-        center, scale = Level.of(past, observed)
-        return Level(center, scale.where(scale > 0, 1.0))
+        own = Scaler.of(past, observed)
+        return Scaler(own.center, own.scale.where(own.scale > 0, 1.0))
     zeros = past.new_zeros((*past.shape[:2], 1))
-    return Level(zeros, torch.ones_like(zeros))
+    return Scaler(zeros, torch.ones_like(zeros))
 
 
 def rows_of(
@@ -78,7 +79,7 @@ def rows_of(
         [N, D, T] and the steps at which anything was observed, [N, T]. N is B times the
         channels that are encoded alone.
     """
-    relative = level_of(config, past, observed).apply(past, observed)
+    relative = scaler_of(config, past, observed).apply(filled(past, observed)).float()
     together = past.shape[1] if config.channel_mode == "joint" else 1
     own = relative.reshape(-1, together, past.shape[-1])
     seen = observed.reshape(-1, together, past.shape[-1]).any(dim=1)

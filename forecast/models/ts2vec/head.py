@@ -9,10 +9,10 @@ import torch
 from forecast.core.errors import BadData
 from forecast.core.types import FloatArray
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.missing import interpolate
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.scaling import interpolate
+from forecast.models.base.torch.training import Batch
 from forecast.models.base.windows import WindowBatch, Windows
-from forecast.models.ts2vec.forecaster import Forecaster, level_of
+from forecast.models.ts2vec.forecaster import Forecaster, scaler_of
 from forecast.models.ts2vec.ridge import Ridge, choose_alphas
 
 _MOST_WINDOWS = 20_000
@@ -105,8 +105,8 @@ def _encode(
     network: Forecaster, windows: Windows, some: npt.NDArray[np.int64], device: torch.device
 ) -> tuple[FloatArray, FloatArray]:
     batch = Batch.of(windows.take(some), device)
-    level = level_of(network.config, batch.past, batch.past_observed)
-    future = (_complete(batch) - level.center) / level.scale  # [B, C, H]
+    scaler = scaler_of(network.config, batch.past, batch.past_observed)
+    future = scaler.apply(_complete(batch))  # [B, C, H]
     found = network.last(batch.past, batch.past_observed, batch.past_covariates)
     outputs = future.reshape(len(found), -1)
     return found.cpu().double().numpy(), outputs.cpu().double().numpy()

@@ -3,136 +3,75 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from forecast.core.errors import BadData
-from forecast.core.types import FloatArray, Forecast, ForecastTask, Series
-from forecast.models.base.calibration import scale_of
-from forecast.models.base.config import TrainingMode
+from forecast.core.types import FloatArray, Series
 from forecast.models.base.conformal import ConformalCalibration
-from forecast.models.base.features import Features, Scale
-from forecast.models.base.scaling import Scaling
-from forecast.models.base.tensor_files import loaded
-from forecast.models.base.torch_model import TorchModel
-from forecast.models.base.torch_training import Batch
-from forecast.models.base.training import OnProgress, Progress, TrainingResult
+from forecast.models.base.features import Features
+from forecast.models.base.saved import OnProgress, Progress, TrainingResult
+from forecast.models.base.scaling import Scaler
+from forecast.models.base.torch.network_model import Block, Context, NetworkModel
+from forecast.models.base.torch.training import Batch
 from forecast.models.base.windows import Windows
-from forecast.models.spec import Capabilities
 from forecast.models.ts2vec.averaging import Averaging
 from forecast.models.ts2vec.contrast import Crops, cropped, hierarchical_contrast
 from forecast.models.ts2vec.forecaster import Forecaster, rows_of
 from forecast.models.ts2vec.head import Examples, calibration_of, fit_head, solve_again
 from forecast.models.ts2vec.spec import SPEC, Ts2VecConfig
 
-WEIGHTS_FILE = "model.safetensors"
-_SHAPING = (
-    "context_length",
-    "horizon",
-    "hidden_dim",
-    "num_layers",
-    "representation_dim",
-    "channel_mode",
-)
 _HELD_OUT = 5  # one part in so many, where there is no validation
 
 
-class Ts2VecModel(TorchModel):
+class Ts2VecModel(NetworkModel):
     """Trains an encoder without labels, then solves for a linear head; calibrated quantiles."""
 
     spec = SPEC
     config: Ts2VecConfig
-    features = Features()
-    averaging: Averaging
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the family can do, less what this network was not trained for."""
-        return replace(
-            self.spec.capabilities,
-            multivariate=self.features.num_channels > 1,
-            past_covariates=bool(self.features.covariates),
-            max_horizon=self.config.horizon,
-        )
-
-    def shared_horizon(self, horizon: int) -> int:
-        """All steps are made at once, whatever number is asked."""
-        return max(horizon, self.config.horizon)
-
-    def check(self, series: Series, task: ForecastTask) -> None:
-        super().check(series, task)
-        ignore = getattr(task.options, "ignore_covariates", False)
-        self.features.check(series, ignore_covariates=ignore)
+    features: Features = Features()
+    shaping_options = (
+        "context_length",
+        "horizon",
+        "hidden_dim",
+        "num_layers",
+        "representation_dim",
+        "channel_mode",
+    )
 
     # Forecasting
 
-    def _predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        size = self.config.batch_size
-        return [
-            forecast
-            for start in range(0, len(batch), size)
-            for forecast in self._forecast(batch[start : start + size], task)
-        ]
-
-    def _forecast(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        network = self.network
-        scalings = [self._scaling(series) for series in batch]
-        standard = [self._standardised(*pair) for pair in zip(batch, scalings, strict=True)]
-        found = self.features.contexts(standard, self.config.context_length)
-        arrays = (found.past, found.observed, found.past_covariates)
-        with torch.inference_mode():
-            made = network.forecast(*(torch.from_numpy(each).to(self.device) for each in arrays))
-        points = made[..., : task.horizon].cpu().double().numpy()
-        spreads = scale_of(np.where(found.observed, found.past.astype(float), np.nan))
-        return [
-            self._restored(self._calibrated(_without_quantiles(point), spread, task), scaling)
-            for point, spread, scaling in zip(points, spreads, scalings, strict=True)
-        ]
-
-    def _scaling(self, series: Series) -> Scaling:
-        """Measure a series where windows are read relative to their own level."""
-        shape = (series.num_channels, 1)
+    def _scaler(self, past: FloatArray) -> Scaler[FloatArray]:
+        """Standardise contexts by themselves, or by the training series if asked to."""
         if self.config.normalize_instances:
-            return Scaling.of(series.target)
-        return Scaling(np.zeros(shape), np.ones(shape))
+            return super()._scaler(past)
+        scales = self.features.targets
+        return Scaler(
+            np.array([[one.center] for one in scales]), np.array([[one.scale] for one in scales])
+        )
 
-    def _standardised(self, series: Series, scaling: Scaling) -> Series:
-        return replace(series, target=scaling.apply(series.target))
+    def _readable(self, series: Series, history: Series) -> Series:  # noqa: ARG002
+        return self.features.with_training_scales(series)
 
-    def _restored(self, forecast: Forecast, scaling: Scaling) -> Forecast:
-        own = self.features.restore(forecast)
-        mean, quantiles = scaling.restore(own.mean), scaling.restore(own.quantiles)
-        return replace(own, mean=mean, quantiles=quantiles)
+    def _run(
+        self,
+        network: nn.Module,
+        context: Context,
+        levels: Sequence[float] = (),  # noqa: ARG002 -- it has none
+    ) -> Block:
+        assert isinstance(network, Forecaster)
+        return Block(network.forecast(context.past, context.observed, context.past_covariates))
 
     # Training
 
-    def _prepare_training(self, train: Sequence[Series]) -> None:
-        if self._goes_on:
-            self.features.check_training(train)
-        else:
-            measured = Features.of(train)
-            identity = (Scale(),) * measured.num_channels
-            own = {"targets": identity} if self.config.normalize_instances else {}
-            self.features = measured.model_copy(update=own)
-
-    @property
-    def _goes_on(self) -> bool:
-        return self.config.training_mode is TrainingMode.FINE_TUNE
-
-    def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
-        return cast(nn.Module, self.network) if self._goes_on else self._new_network()
+    def _measure(self, train: Sequence[Series]) -> Features:
+        return super()._measure(train) if self.config.normalize_instances else Features.of(train)
 
     def _optimization(self, network: nn.Module) -> Averaging:
-        self.averaging = Averaging(network, self.config)
-        return self.averaging
-
-    def _after_training(self, network: nn.Module) -> nn.Module:
-        self.averaging.finish()
-        return super()._after_training(network)
+        return Averaging(network, self.config)
 
     def _new_network(self) -> Forecaster:
         features = self.features
@@ -140,8 +79,9 @@ class Ts2VecModel(TorchModel):
 
     def _windows(self, series: Sequence[Series], horizon: int = 1) -> Windows:
         """Cut windows; the contrast looks at contexts only, whatever follows them."""
+        known = [self._readable(one, one) for one in series]
         return Windows(
-            [self.features.apply(self._standardised(one, self._scaling(one))) for one in series],
+            [replace(one, target=self._scaler(one.target).apply(one.target)) for one in known],
             context_length=self.config.context_length,
             horizon=horizon,
             stride=self.config.stride,
@@ -151,7 +91,7 @@ class Ts2VecModel(TorchModel):
         """Cut the windows that choose penalties and calibrate, with the whole horizon."""
         if not validation:
             return None
-        return self._held_back(self._windows(validation, self.config.horizon))
+        return self._from_first_step(self._windows(validation, self.config.horizon))
 
     def _training_loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
         rows, seen = rows_of(self.config, batch.past, batch.past_observed, batch.past_covariates)
@@ -198,31 +138,18 @@ class Ts2VecModel(TorchModel):
 
     # Weights
 
-    def _save_model_weights(self, path: Path) -> None:
-        save_file(self.network.state_dict(), path / WEIGHTS_FILE)
-        self.features.write(path)
-        self._save_calibration(path)
-
     def _load_model_weights(self, path: Path) -> None:
-        self.features = Features.read(path)
-        self.calibration_ = ConformalCalibration.load(path)
+        super()._load_model_weights(path)
         if self.calibration_ is None:
             raise BadData("the weights hold no calibration.json; save them anew")
-        self.model_ = loaded(self._new_network(), path / WEIGHTS_FILE, _SHAPING).to(self.device)
 
     @classmethod
     def tiny(cls) -> Self:
         sizes = {"context_length": 32, "horizon": 30, "hidden_dim": 8, "num_layers": 3}
         model = cls(Ts2VecConfig(device="cpu", representation_dim=12, **sizes))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model.model_ = model._new_network().eval()
+        model._draw_weights()
         model.calibration_ = ConformalCalibration.assumed(30)
         return model
-
-
-def _without_quantiles(mean: FloatArray) -> Forecast:
-    return Forecast(mean, np.empty((len(mean), 0, mean.shape[1])), ())
 
 
 def _split(series: Sequence[Series], config: Ts2VecConfig) -> tuple[list[Series], list[Series]]:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from forecast.core.errors import BadData
-from forecast.models.base.torch_direct import Level
+from forecast.models.base.scaling import Scaler
 
 NETWORK_FILE, WEIGHTS_FILE = "network.json", "model.safetensors"
 _LEAST_GAIN = 1e-10  # as the authors do: it might reach 0
@@ -54,8 +54,8 @@ class TSMixerNetwork(nn.Module):
 
     def forward(self, past: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
         """Forecast contexts without gaps; `observed` tells which steps to standardise by."""
-        level, scale = Level.of(past, observed)
-        scale = scale.where(scale > 0, 1.0)
+        scaler = Scaler.of(past, observed)
+        level, scale = scaler.center.float(), scaler.scale.where(scaler.scale > 0, 1.0).float()
         hidden = (past - level) / scale * self.gain + self.offset
         for block in self.blocks:
             hidden = block(hidden)

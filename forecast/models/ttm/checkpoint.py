@@ -6,8 +6,7 @@ from typing import Any
 import torch
 
 from forecast.core.errors import BadData
-from forecast.models.base.checkpoint_folder import config_of, refuse_unreadable
-from forecast.models.base.torch_device import LOAD_LOCK
+from forecast.models.base.saved import config_of, refuse_unreadable
 from forecast.models.ttm.library import (
     TinyTimeMixerForDecomposedPrediction,
     TinyTimeMixerForPrediction,
@@ -29,17 +28,16 @@ def load_network(path: Path, device: torch.device) -> Any:
     """
     refuse_unreadable(path)
     network_class = _network_class(path)
-    with LOAD_LOCK:
-        try:
-            network, found = network_class.from_pretrained(
-                path,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except Exception as error:
-            raise BadData("the checkpoint's weights and its config.json do not fit") from error
+    try:
+        network, found = network_class.from_pretrained(
+            path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise BadData("the checkpoint's weights and its config.json do not fit") from error
     if missing := sorted(found["missing_keys"]):
         raise BadData(f"the checkpoint lacks {len(missing)} weights, such as {missing[0]}")
     _refuse_what_cannot_be_given(network.config)

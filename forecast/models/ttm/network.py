@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from forecast.models.base.fixed_window import Block
+from forecast.models.base.torch.network_model import Block
 
 FREQUENCY_TOKENS = {
     "min": 1,

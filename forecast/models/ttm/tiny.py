@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from forecast.models.base.torch_device import LOAD_LOCK
 from forecast.models.ttm.library import (
     TinyTimeMixerConfig,
     TinyTimeMixerForDecomposedPrediction,
@@ -50,6 +49,6 @@ def write_tiny(path: Path, kind: str = "r2", seed: int = 0, **changes: Any) -> N
     """
     network_class, fields = _KINDS[kind]
     config = TinyTimeMixerConfig(**(_SHAPE | fields | changes))
-    with LOAD_LOCK, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network_class(config).save_pretrained(path)

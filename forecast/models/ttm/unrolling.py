@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from forecast.core.types import FloatArray
-from forecast.models.base.fixed_window import Block, filled
+from forecast.models.base.torch.network_model import Block, filled
 from forecast.models.ttm.contexts import Contexts
 from forecast.models.ttm.network import Beside
 
@@ -14,7 +14,7 @@ from forecast.models.ttm.network import Beside
 class Run(Protocol):
     """Runs a network on contexts [R, V, T] without gaps, and where they were observed."""
 
-    def __call__(self, past: torch.Tensor, observed: torch.Tensor, *, beside: Beside) -> Block: ...
+    def __call__(self, past: torch.Tensor, observed: torch.Tensor, beside: Beside) -> Block: ...
 
 
 def unroll(run: Run, contexts: Contexts, block: int, device: torch.device) -> Block:
@@ -32,7 +32,7 @@ def unroll(run: Run, contexts: Contexts, block: int, device: torch.device) -> Bl
     past = _tensor(contexts.past, device)
     ahead = _tensor(contexts.ahead, device)
     tokens = torch.from_numpy(contexts.tokens).to(device)
-    targets = contexts.level.shape[1]
+    targets = contexts.scaler.center.shape[1]
     blocks: list[Block] = []
     for start in range(0, ahead.shape[-1], block):
         observed = ~past.isnan()

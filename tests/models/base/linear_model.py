@@ -11,8 +11,8 @@ from torch import nn
 
 from forecast.core.types import Forecast, ForecastTask, Series
 from forecast.models.base.config import NetworkConfig, TrainingBackend
-from forecast.models.base.lora import LoraMixin
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.torch.model import TorchModel
+from forecast.models.base.torch.training import Batch
 from forecast.models.base.windows import Windows
 from forecast.models.spec import Capabilities, License, ModelSpec
 
@@ -73,7 +73,7 @@ class LinearNetwork(nn.Module):
         return self.head(self.dropout(torch.tanh(hidden))) * scale + level
 
 
-class LinearModel(LoraMixin):
+class LinearModel(TorchModel):
     spec = SPEC
     config: LinearConfig
     lora_targets = ("encoder",)

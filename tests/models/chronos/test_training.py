@@ -11,7 +11,7 @@ from chronos.chronos2.dataset import Chronos2Dataset, DatasetMode
 from forecast.core.errors import InvalidRequest, ModelNotReady, NotTrainable
 from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import LoraConfig, TrainingMode
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.torch.training import Batch
 from forecast.models.base.windows import Windows
 from forecast.models.chronos.covariates import for_training, training_rows
 from forecast.models.chronos.model import ChronosModel

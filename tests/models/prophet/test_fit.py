@@ -103,7 +103,7 @@ def test_several_series_are_kept_each_by_what_it_holds(load, history, series_of)
     assert np.isnan(with_gaps.target[0, -1])  # what is missing at the end is no part of a fit
     (before,) = load().predict([with_gaps], TASK)
     fitted = load().fit([history, with_gaps])
-    assert len(fitted.fits_) == 2
+    assert len(fitted.cached_fits_) == 2
     (after,) = fitted.predict([with_gaps], TASK)
     np.testing.assert_allclose(after.quantiles, before.quantiles, rtol=1e-6)
 

@@ -20,8 +20,7 @@ from forecast.models.prophet import fitting
 from forecast.models.prophet.model import ProphetModel
 from forecast.models.prophet.spec import SPEC, ProphetOptions
 
-RNG = np.random.default_rng(5)
-WEEK = 10 + np.tile([0, 1, 2, 3, 2, 1, 0], 12) + RNG.normal(size=84) * 0.1
+WEEK = 10 + np.tile([0, 1, 2, 3, 2, 1, 0], 12) + np.random.default_rng(5).normal(size=84) * 0.1
 LEVELS = (0.1, 0.5, 0.9)
 
 
@@ -97,7 +96,7 @@ def test_logistic_growth_stays_below_its_cap(model, series_of):
 
 
 def test_a_holiday_of_ones_own_moves_its_days(model, series_of):
-    values = 10 + RNG.normal(size=100) * 0.1
+    values = 10 + np.random.default_rng(6).normal(size=100) * 0.1
     sale = pd.DatetimeIndex(["2020-01-10", "2020-02-14", "2020-03-20"])
     values[(sale - pd.Timestamp("2020-01-01")).days] += 20
     days = [*(day.date().isoformat() for day in sale), "2020-04-13"]  # step 103 is known ahead
@@ -109,7 +108,7 @@ def test_a_holiday_of_ones_own_moves_its_days(model, series_of):
 
 
 def regressor_series(series_of, name="trend"):
-    promo = RNG.integers(0, 2, size=91).astype(float)
+    promo = np.random.default_rng(7).integers(0, 2, size=91).astype(float)
     target = WEEK + 5 * promo[:84]
     return promo, series_of(
         target, past_covariates={name: promo[:84]}, future_covariates={name: promo[84:]}
@@ -218,7 +217,7 @@ def test_covariates_of_other_kinds_are_refused_by_name(model, series_of, static)
 @pytest.mark.parametrize("length", [2, 3, 5, 12])
 @pytest.mark.parametrize("freq", ["D", "h", "MS", None])
 def test_short_and_constant_series_get_finite_ordered_quantiles(model, series_of, length, freq):
-    noisy = series_of(RNG.normal(size=length), freq)
+    noisy = series_of(np.random.default_rng(length).normal(size=length), freq)
     constant = series_of(np.full(length, 3.0), freq)
     for forecast in model.predict([noisy, constant], task_of(5)):
         assert np.isfinite(forecast.mean).all()

@@ -219,6 +219,20 @@ def test_few_steps_give_wide_intervals(model, steps):
     assert (steps == 1) == any("too few" in warning for warning in answer.warnings)
 
 
+@pytest.mark.parametrize("value", [0.0, 1e-9, -7.0])
+def test_equal_values_leave_less_to_chance_the_more_there_are(model, value):
+    """Ten are still a guess, which the answer says; eleven are a constant."""
+    answers = [forecast(model, np.full(steps, value), 8, "D") for steps in range(1, 12)]
+    assert all((answer.mean == value).all() for answer in answers)
+    widths = np.array([answer.quantiles[0, -1] - answer.quantiles[0, 0] for answer in answers])
+    assert (widths[:10] > 0).all()
+    assert (np.diff(widths, axis=0) < 0).all()
+    assert (np.diff(widths[:10], axis=1) > 0).all()
+    assert (widths[10] == 0).all()
+    assert [bool(answer.warnings) for answer in answers] == [True] * 10 + [False]
+    assert (value < 0) == (answers[0].quantiles.min() < 0)
+
+
 @pytest.mark.parametrize("values", [[5.0], [5.0, 5.0, 5.0]])
 def test_what_is_too_short_to_be_calibrated_keeps_its_own_quantiles_and_says_so(model, values):
     task = ForecastTask(8, DECILES, intervals="conformal")

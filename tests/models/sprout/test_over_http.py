@@ -3,7 +3,6 @@
 import os
 import time
 
-import httpx2
 import numpy as np
 import pytest
 
@@ -11,7 +10,7 @@ from forecast.models.sprout.model import SproutModel
 from forecast.models.sprout.spec import SPEC
 from forecast.settings import Settings
 from forecast.wiring.gateway import gateway_app
-from tests.api.serving import AUTH, KEY, running
+from tests.api.serving import KEY, caller, running
 
 SPROUT = "/forecast/v1/sprout"
 PATIENCE_S = 120.0
@@ -27,7 +26,7 @@ def wait_until_ready(client):
 
 @pytest.mark.parametrize("inline", [(), ("sprout",)], ids=["child", "inline"])
 def test_a_fresh_gateway_forecasts_as_of_any_day_and_names_the_weights(tmp_path, inline):
-    settings = Settings(home=tmp_path, api_key=KEY, models=("sprout",), inline=inline)
+    settings = Settings(home=tmp_path, api_key=KEY, models=("sprout",), inline=inline, workers=0)
     past = [round(10 + 5 * np.sin(2 * np.pi * step / 7), 3) for step in range(70)]
     body = {
         "inputs": [{"target": past[:50], "start": "2001-01-01", "freq": "D"}],
@@ -35,7 +34,7 @@ def test_a_fresh_gateway_forecasts_as_of_any_day_and_names_the_weights(tmp_path,
     }
     with (
         running(gateway_app(settings, os.environ)) as url,
-        httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client,
+        caller(url) as client,
     ):
         wait_until_ready(client)
         answer = client.post(f"{SPROUT}/inference", json=body)
@@ -54,14 +53,15 @@ def test_its_entry_says_what_it_is():
 
 def test_weights_from_elsewhere_are_not_taken_to_have_seen_nothing(tmp_path):
     SproutModel.tiny().save_model(tmp_path / "models" / "mine")
-    settings = Settings(home=tmp_path, api_key=KEY, models=("sprout",), inline=("sprout",))
+    chosen = {"models": ("sprout",), "inline": ("sprout",), "workers": 0}
+    settings = Settings(home=tmp_path, api_key=KEY, **chosen)
     body = {
         "inputs": [{"target": [1.0, 2.0, 4.0], "start": "2001-01-01", "freq": "D"}],
         "parameters": {"horizon": 3, "as_of": "2001-01-03"},
     }
     with (
         running(gateway_app(settings, os.environ)) as url,
-        httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client,
+        caller(url) as client,
     ):
         wait_until_ready(client)
         ready = client.post(f"{SPROUT}/initialization", json={"source": "local:mine"})
@@ -122,7 +122,7 @@ def test_snapshots_of_a_fine_tuned_one_forecast_from_the_first_year_on(tmp_path)
 
     with (
         running(gateway_app(settings, os.environ)) as url,
-        httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client,
+        caller(url) as client,
     ):
         wait_until_ready(client)
         before = asked("2019-06-01").json()["model"]

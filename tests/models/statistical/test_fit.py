@@ -108,7 +108,7 @@ def test_a_constant_and_a_history_with_gaps_are_kept_too(series_of, airline, no_
     batch = [series_of(np.full(30, 4.0)), series_of(holed)]
     expected = StatisticalModel().predict(batch, task_of())
     model = StatisticalModel().fit(batch)
-    assert len(model.fits_) == 2
+    assert len(model.cached_fits_) == 2
     no_fitting()
     for forecast, other in zip(model.predict(batch, task_of()), expected, strict=True):
         np.testing.assert_array_equal(forecast.quantiles, other.quantiles)
@@ -125,7 +125,7 @@ def test_a_fit_can_be_stopped_and_is_reported(airline, series_of):
     train = [series_of(airline[:60]), series_of(airline[:72])]
     model = StatisticalModel(config).fit(train, on_progress=stop)
     assert heard == [(1, 2)]
-    assert len(model.fits_) == 1
+    assert len(model.cached_fits_) == 1
 
 
 def test_fits_that_cannot_be_read_are_refused(airline, series_of, tmp_path):

@@ -47,7 +47,7 @@ def test_each_method_answers_as_the_library_called_directly(name, model, airline
     assert ours.warnings == ()
     assert ours.intervals == "native"
     assert ours.methods == {name: 1.0}
-    close = 2e-3 if name == "mstl" else 1e-6  # its smoothers are joined by lines, as in R
+    close = 5e-3 if name == "mstl" else 1e-6  # two rounds, smoothers joined by lines, as in R
     np.testing.assert_allclose(ours.mean[0], theirs["mean"] * scale + center, rtol=close)
     for row, column in [(0, "lo-95.5"), (1, "lo-80"), (3, "hi-60"), (4, "hi-80")]:
         expected = theirs[column] * scale + center

@@ -4,12 +4,11 @@ import os
 import time
 from contextlib import contextmanager
 
-import httpx2
 import pytest
 
 from forecast.settings import read_settings
 from forecast.wiring.gateway import gateway_app
-from tests.api.serving import AUTH, KEY, running
+from tests.api.serving import KEY, caller, running
 from tests.fakes.timegpt import TUNED_SHIFT
 
 pytest.importorskip("nixtla", reason="the client of TimeGPT is not installed")
@@ -30,7 +29,7 @@ def gateway(home, monkeypatch, **variables):
     settings = read_settings(home=home, api_key=KEY, models=("timegpt",), training_threads=1)
     with (
         running(gateway_app(settings, os.environ)) as url,
-        httpx2.Client(base_url=url, headers=AUTH, timeout=60) as client,
+        caller(url) as client,
     ):
         yield client
 
@@ -71,6 +70,7 @@ def test_a_child_host_and_a_training_have_the_key_and_no_file_or_answer_does(
 def test_without_a_key_it_says_what_to_set(tmp_path, monkeypatch):
     monkeypatch.delenv("NIXTLA_API_KEY", raising=False)
     monkeypatch.setenv("FORECAST_INLINE", "all")
+    monkeypatch.setenv("FORECAST_WORKERS", "0")
     with gateway(tmp_path, monkeypatch) as client:
         refused = client.post(f"{TIMEGPT}/initialization", json={})
         assert (refused.status_code, refused.json()["code"]) == (409, "model_not_ready")

@@ -68,7 +68,7 @@ def test_every_kind_is_trained_with_covariates_and_saved(kind, folders, tmp_path
     )
     model.save_model(tmp_path / "saved")
     again = TTMModel.load_model(tmp_path / "saved")
-    assert again.features_ == model.features_
+    assert again.features == model.features
     np.testing.assert_allclose(
         again.predict([series], TASK)[0].quantiles, forecast.quantiles, rtol=1e-5
     )
@@ -78,7 +78,7 @@ def test_training_again_goes_on_with_the_same_covariates(tuned, tmp_path):
     tuned.save_model(tmp_path / "saved")
     again = TTMModel.load_model(tmp_path / "saved", learning_rate=1e-2)
     again.fit([promoted(150, seed=5)])
-    assert again.features_ == tuned.features_
+    assert again.features == tuned.features
     with pytest.raises(InvalidRequest, match="promo"):
         again.fit([wave(150)])
 

@@ -12,7 +12,7 @@ from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import LoraConfig
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.torch.training import Batch
 from forecast.models.ttm.model import TTMModel
 from forecast.models.ttm.spec import TTMConfig
 from forecast.models.ttm.tiny import write_tiny
@@ -187,7 +187,7 @@ def test_a_training_that_fails_changes_nothing(folders):
     with pytest.raises(KeyboardInterrupt):
         model.fit([wave(120)], on_progress=fail)
     assert changed(before, model) == set()
-    assert model.features_ is None
+    assert model.features is None
     assert not model.is_fitted
     model.predict([wave(40)], TASK)
 

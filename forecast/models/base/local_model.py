@@ -14,9 +14,9 @@ import numpy.typing as npt
 from forecast.core.errors import BadData
 from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import ModelOptions
-from forecast.models.base.missing import trailing_gap
 from forecast.models.base.model import BaseTimeSeriesModel
-from forecast.models.base.training import OnProgress, Progress, TrainingResult
+from forecast.models.base.saved import OnProgress, Progress, TrainingResult
+from forecast.models.base.scaling import trailing_gap
 
 FITS_FILE = "fits.json"
 _COMPARED = 8  # steps, where there is no season
@@ -36,7 +36,7 @@ def key_of(facts: str, *arrays: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-class KeptFits(BaseTimeSeriesModel):
+class LocalModel(BaseTimeSeriesModel):
     """Fits a history when it is asked of it, unless `fit` has fitted this very one.
 
     A fit is found again by the values, times and covariates it saw and the options it was
@@ -45,7 +45,7 @@ class KeptFits(BaseTimeSeriesModel):
     """
 
     config: Any  # with `options`, what `fit` fits and a request gets that sets none
-    fits_: Mapping[str, Document] = {}
+    cached_fits_: Mapping[str, Document] = {}
 
     def compared_horizon(self, series: Series) -> int:
         """Return the horizon of the configuration; by default a season of at most 48 steps, or 8.
@@ -88,7 +88,7 @@ class KeptFits(BaseTimeSeriesModel):
             history.append({"step": float(done)})
             if on_progress(Progress(step=done, of=len(train))) is False:
                 break
-        self.fits_ = fits
+        self.cached_fits_ = fits
         return TrainingResult(history=tuple(history))
 
     def _for_fitting(self, series: Series, task: ForecastTask) -> Series:
@@ -101,8 +101,8 @@ class KeptFits(BaseTimeSeriesModel):
         return used
 
     def _save_model_weights(self, path: Path) -> None:
-        if self.fits_:
-            (path / FITS_FILE).write_text(json.dumps(self.fits_))
+        if self.cached_fits_:
+            (path / FITS_FILE).write_text(json.dumps(self.cached_fits_))
 
     def _load_model_weights(self, path: Path) -> None:
         file = path / FITS_FILE
@@ -114,4 +114,4 @@ class KeptFits(BaseTimeSeriesModel):
             raise BadData(f"{FITS_FILE} of the weights cannot be read") from error
         if not isinstance(fits, dict):
             raise BadData(f"{FITS_FILE} of the weights holds no fits")
-        self.fits_ = fits
+        self.cached_fits_ = fits

@@ -18,7 +18,7 @@ from forecast.core.atomic import replacing, write_text
 from forecast.core.errors import InvalidRequest
 from forecast.core.state import TrainingState
 from forecast.models.base.config import TrainingConfig
-from forecast.models.base.ranks import gathered, rank, whole
+from forecast.models.base.torch.device import full_tensor, gathered, rank
 from forecast.models.base.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -136,5 +136,5 @@ def identity_of(
     digest.update(validation.sha256.encode() if validation else b"")
     for name, weight in network.named_parameters():
         digest.update(f"{name} {tuple(weight.shape)}".encode())
-        digest.update(str(whole(weight.detach()).flatten()[:_SAMPLE].tolist()).encode())
+        digest.update(str(full_tensor(weight.detach()).flatten()[:_SAMPLE].tolist()).encode())
     return digest.hexdigest()

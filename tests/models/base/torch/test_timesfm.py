@@ -13,7 +13,7 @@ from forecast.core.errors import InvalidRequest, ModelNotReady, NotTrainable
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import LoraConfig, TrainingMode, TuningConfig
-from forecast.models.base.torch_training import Batch
+from forecast.models.base.torch.training import Batch
 from forecast.models.timesfm20.model import TimesFM20Model
 from forecast.models.timesfm20.tiny import write_tiny as write_tiny20
 from forecast.models.timesfm25.model import TimesFM25Model, mirrored

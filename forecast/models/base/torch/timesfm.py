@@ -9,23 +9,19 @@ from torch import nn
 
 from forecast.core.errors import InvalidRequest
 from forecast.core.types import Series
-from forecast.models.base.buckets import rounded_up
 from forecast.models.base.config import TuningConfig
-from forecast.models.base.distributed import DistributedMixin
-from forecast.models.base.fixed_window import filled
-from forecast.models.base.lora import LoraMixin
-from forecast.models.base.scaling import standardised
-from forecast.models.base.torch_direct import Level, joint_loss
-from forecast.models.base.torch_training import Batch
-from forecast.models.base.tuned_quantiles import TunedQuantiles
-from forecast.models.base.windows import Windows
+from forecast.models.base.scaling import Scaler, standardised
+from forecast.models.base.torch.model import TunedModel
+from forecast.models.base.torch.network_model import Block, filled, joint_loss
+from forecast.models.base.torch.training import Batch
+from forecast.models.base.windows import Windows, rounded_up
 
 BLOCK = 128  # steps forecast at once
 PATCH = 32
 _LONGEST_CONTEXT = 2048  # of a training window, where none is set
 
 
-class TunedTimesFM(DistributedMixin, LoraMixin, TunedQuantiles):
+class TunedTimesFM(TunedModel):
     """Trains all ten heads, the mean and the nine deciles, on windows of every length.
 
     The loss is that of the authors, squared errors of the mean and the pinball loss of the
@@ -52,12 +48,15 @@ class TunedTimesFM(DistributedMixin, LoraMixin, TunedQuantiles):
         begins = observed.int().argmax(dim=-1)
         pasts = [past[begin:] for past, begin in zip(complete, begins.tolist(), strict=True)]
         heads = self._heads(network, pasts, rounded_up(complete.shape[-1], PATCH))
-        heads = heads[:, None, : batch.future.shape[-1]]  # [B, 1, H, 10]
-        center, scale = Level.of(batch.past, batch.past_observed)  # [B, 1, 1]
-        scale = scale.where(scale > 0, 1.0)
-        relative = (heads - center[..., None]) / scale[..., None]
-        levels = torch.tensor(self.levels, device=heads.device)
-        return joint_loss(relative, (batch.future - center) / scale, batch.future_observed, levels)
+        heads = heads[:, : batch.future.shape[-1]].transpose(1, 2)  # [B, 10, H]
+        scaler = Scaler.of(batch.past[:, 0], batch.past_observed[:, 0])  # [B, 1]
+        relative = scaler.apply(heads.flatten(1)).float().view_as(heads)
+        return joint_loss(
+            Block(relative[:, None, 0], relative[:, None, 1:]),
+            scaler.apply(batch.future[:, 0]).float()[:, None],
+            batch.future_observed,
+            self.levels,
+        )
 
     @property
     def training_horizon(self) -> int:

@@ -11,15 +11,13 @@ import torch
 
 from forecast.core.errors import InvalidRequest, MissingLibrary
 from forecast.models.base.config import DistributedConfig
-from forecast.models.base.distributed import DistributedMixin, process_group
-from forecast.models.base.lora import LoraMixin
-from forecast.models.base.ranks import rank, world_size
-from forecast.models.base.sharing import DeepSpeed
-from tests.models.base.distributed_script import SCENARIOS, data
+from forecast.models.base.torch.device import rank, world_size
+from forecast.models.base.torch.parallel import DeepSpeed, process_group
 from tests.models.base.linear_model import LinearConfig, LinearModel, waves, weights_of
+from tests.models.base.torch.parallel_script import SCENARIOS, SharedModel, data
 
-ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("distributed_script.py")
+ROOT = Path(__file__).parents[4]
+SCRIPT = Path(__file__).with_name("parallel_script.py")
 TRAINED = [
     name for name in SCENARIOS if name not in ("spoilt", "first-writes", "stopped", "own-group")
 ]
@@ -128,10 +126,6 @@ def test_a_script_may_set_the_group_around_training_and_more(outcomes):
     assert distance(weights, outcomes["ddp"][0]["weights"]) == 0
 
 
-class SharedModel(DistributedMixin, LinearModel):
-    pass
-
-
 def shared(**options: Any) -> SharedModel:
     return SharedModel(LinearConfig(device="cpu", max_epochs=1, **options))
 
@@ -184,18 +178,6 @@ def test_deepspeed_keeps_no_checkpoints_and_says_so(tmp_path):
     model = shared(distributed=DistributedConfig(strategy="deepspeed"))
     with pytest.raises(InvalidRequest, match="keeps no checkpoints"):
         model.fit(waves(), checkpoints=tmp_path)
-
-
-def test_the_wrong_order_of_the_mixins_is_refused_where_the_class_is_written():
-    with pytest.raises(TypeError, match="Wrong must name DistributedMixin before LoraMixin"):
-
-        class Wrong(LoraMixin, DistributedMixin):
-            pass
-
-    with pytest.raises(TypeError, match="before LoraMixin"):
-
-        class Indirectly(LinearModel, DistributedMixin):
-            pass
 
 
 def test_a_family_that_trains_in_one_process_refuses_to_share():

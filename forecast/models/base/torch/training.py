@@ -1,4 +1,4 @@
-"""The one training loop of every torch network."""
+"""The training loop of every torch network, and the optimiser it steps with."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,25 +12,26 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from forecast.core.errors import TrainingFailed
-from forecast.models.base.checkpoints import CheckpointFolder, Checkpoints, identity_of
 from forecast.models.base.config import TrainingConfig, TrainingMode
-from forecast.models.base.optimization import Optimization
-from forecast.models.base.randomness import random_states, seeded, set_random_states
-from forecast.models.base.ranks import (
-    any_says,
-    average,
-    copy_from_first,
-    gathered,
-    rank,
-    shared_out_like,
-    whole,
-    world_size,
-)
-from forecast.models.base.training import (
+from forecast.models.base.saved import (
     OnProgress,
     Progress,
     TrainingLength,
     TrainingResult,
+)
+from forecast.models.base.torch.checkpoints import CheckpointFolder, Checkpoints, identity_of
+from forecast.models.base.torch.device import (
+    any_rank,
+    average,
+    broadcast_from_rank_0,
+    full_tensor,
+    gathered,
+    random_states,
+    rank,
+    seeded,
+    set_random_states,
+    shard_like,
+    world_size,
 )
 from forecast.models.base.windows import WindowBatch, Windows
 
@@ -61,6 +62,78 @@ class Batch:
                 for name in cls.__slots__
             )
         )
+
+
+class Optimization:
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) on the weights that are trained."""
+
+    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
+        self._config = config
+        self.weights = [weight for weight in network.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._schedule = self._plan(steps=1)
+
+    def plan(self, steps: int) -> None:
+        """Lay the schedule out over a number of steps, before the first of them."""
+        self._schedule = self._plan(steps)
+
+    def _plan(self, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+        return torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate(self._config, steps))
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def step(self, loss: torch.Tensor) -> None:
+        """Go one step down the gradient of a loss."""
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        if self._config.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.weights, self._config.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._schedule.step()
+
+    def finish(self) -> None:
+        """Set the weights to keep, after the last step."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on, sharded tensors gathered."""
+        document = self.optimizer.state_dict()
+        moments = {
+            number: {name: full_tensor(value) for name, value in of_weight.items()}
+            for number, of_weight in document["state"].items()
+        }
+        return {"optimizer": document | {"state": moments}, "schedule": self._schedule.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        document = state["optimizer"]
+        moments = {
+            number: {
+                name: shard_like(self.weights[number], value) for name, value in of_weight.items()
+            }
+            for number, of_weight in document["state"].items()
+        }
+        self.optimizer.load_state_dict(document | {"state": moments})
+        self._schedule.load_state_dict(state["schedule"])
+
+
+def rate(config: TrainingConfig, steps: int) -> Callable[[int], float]:
+    """Give the share of the learning rate that each step takes, counted from 0."""
+    warmup = config.warmup_steps
+
+    def share(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        if config.learning_rate_schedule == "constant":
+            return 1.0
+        done = (step - warmup) / max(1, steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return share
 
 
 @dataclass(slots=True)
@@ -152,6 +225,7 @@ class Training:
             while self._state.step < steps and not self._is_patience_over():
                 if not self._pass(windows, steps, on_progress, checkpoints):
                     break
+        self._optimization.finish()
         self._restore_best()
         self._check_weights()
         self._network.eval()
@@ -245,7 +319,7 @@ class Training:
     def _agree_on_buffers(self) -> None:
         """Give every process the buffers of the first: each has seen windows of its own."""
         buffers = [one for one in self._weights.values() if not isinstance(one, nn.Parameter)]
-        copy_from_first([one for one in buffers if one.is_floating_point()])
+        broadcast_from_rank_0([one for one in buffers if one.is_floating_point()])
 
     def _check_loss(self, loss: float, name: str) -> None:
         if not math.isfinite(loss):
@@ -257,7 +331,7 @@ class Training:
     @torch.no_grad()
     def _check_weights(self) -> None:
         spoilt = any(not tensor.isfinite().all() for tensor in self._weights.values())
-        if any_says(spoilt, self._device):
+        if any_rank(spoilt, self._device):
             raise TrainingFailed("weights are not finite after the last step; see learning_rate")
 
     # The best weights
@@ -304,7 +378,7 @@ class Training:
         losses.clear()
         entry = progress.model_dump(exclude_none=True, exclude={"phase", "of"})
         state.history.append({name: float(value) for name, value in entry.items()})
-        return not any_says(on_progress(progress) is False, self._device)
+        return not any_rank(on_progress(progress) is False, self._device)
 
     # Checkpoints
 
@@ -319,11 +393,11 @@ class Training:
             return
         now = self._state
         state = {name: getattr(now, name) for name in _State.__slots__}
-        best = {name: whole(weight) for name, weight in now.best_weights.items()}
+        best = {name: full_tensor(weight) for name, weight in now.best_weights.items()}
         checkpoints.write(
             {
                 "state": state | {"best_weights": best},
-                "weights": {name: whole(weight) for name, weight in self._weights.items()},
+                "weights": {name: full_tensor(weight) for name, weight in self._weights.items()},
                 "random": gathered(random_states(self._device)),
                 **self._optimization.state(),
             },
@@ -341,12 +415,12 @@ class Training:
             return
         weights = self._weights
         for name, weight in saved["weights"].items():
-            weights[name].copy_(shared_out_like(weights[name], weight))
+            weights[name].copy_(shard_like(weights[name], weight))
         self._optimization.restore(saved)
         if rank() < len(saved["random"]):
             set_random_states(saved["random"][rank()], self._device)
         self._state = _State(**saved["state"])
         self._state.best_weights = {
-            name: shared_out_like(weights[name], weight)
+            name: shard_like(weights[name], weight)
             for name, weight in self._state.best_weights.items()
         }

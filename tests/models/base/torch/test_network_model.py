@@ -1,6 +1,5 @@
 """What is the same for every network of fixed lengths, on one whose answer is plain to see."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -11,13 +10,13 @@ from torch import nn
 
 from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import NetworkConfig
-from forecast.models.base.fixed_window import (
+from forecast.models.base.torch.network_model import (
+    LONGEST_UNROLL,
     Block,
-    FixedWindowModel,
-    Shape,
+    Lengths,
+    NetworkModel,
     filled,
     mean_where,
-    standardisation,
 )
 from forecast.models.spec import Capabilities, License, ModelSpec
 
@@ -44,7 +43,7 @@ class Repeat(nn.Module):
         return past[..., -1:] + self.steps
 
 
-class RepeatModel(FixedWindowModel):
+class RepeatModel(NetworkModel):
     spec = ModelSpec(
         model_id="repeat",
         name="Repeat",
@@ -59,16 +58,17 @@ class RepeatModel(FixedWindowModel):
         config=RepeatConfig,
     )
 
-    def _loaded_shape(self) -> Shape:
-        return Shape(CONTEXT, BLOCK)
+    standardizes_windows = False
+    most_blocks = LONGEST_UNROLL
 
-    _configured_shape = _loaded_shape
+    def _loaded_lengths(self) -> Lengths:
+        return Lengths(CONTEXT, BLOCK)
 
-    def _training_network(self, train: Sequence[Series]) -> nn.Module:
+    def _new_network(self) -> nn.Module:
         return Repeat()
 
-    def _run(self, network, past, observed, levels=()) -> Block:
-        return Block(network(past))
+    def _run(self, network, context, levels=()) -> Block:
+        return Block(network(context.past))
 
     def _save_model_weights(self, path: Path) -> None:
         raise AssertionError
@@ -101,12 +101,6 @@ def test_only_what_is_observed_counts_in_a_mean():
     mask = torch.tensor([True, False, True])
     assert mean_where(torch.tensor([1.0, torch.nan, 3.0]), mask) == 2.0
     assert mean_where(torch.tensor([torch.nan]), torch.tensor([False])) == 0.0
-
-
-def test_a_row_is_measured_by_what_is_observed_of_it():
-    level, scale = standardisation(np.array([[1.0, np.nan, 3.0], [1e15, 1e15, 1e15]]))
-    np.testing.assert_array_equal(level, [[2.0], [1e15]])
-    np.testing.assert_array_equal(scale, [[1.0], [0.0]])
 
 
 def test_a_horizon_beyond_the_block_goes_on_from_the_forecast_and_says_so():

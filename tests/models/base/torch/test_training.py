@@ -11,9 +11,8 @@ from torch import nn
 from forecast.core.errors import BadData, InvalidRequest, NotTrainable, TrainingFailed
 from forecast.core.types import ForecastTask
 from forecast.models.base.config import LoraConfig, TrainingMode
-from forecast.models.base.optimization import Optimization, rate
-from forecast.models.base.torch_training import Batch
-from forecast.models.base.training import Progress
+from forecast.models.base.saved import Progress
+from forecast.models.base.torch.training import Batch, Optimization, rate
 from tests.models.base.linear_model import LinearConfig, LinearModel, waves, weights_of
 
 TASK = ForecastTask(horizon=4, quantile_levels=())

@@ -1,10 +1,8 @@
-import threading
-
 import pytest
 import torch
 
 from forecast.core.errors import BackendUnavailable
-from forecast.models.base.torch_device import LOAD_LOCK, resolve_device, use_threads
+from forecast.models.base.torch.device import resolve_device, use_threads
 
 
 def test_the_cpu_is_always_there() -> None:
@@ -42,12 +40,3 @@ def test_the_number_of_threads_is_set() -> None:
     finally:
         use_threads(before)
     assert torch.get_num_threads() == before
-
-
-def test_the_load_lock_lets_its_own_thread_in_again_and_no_other() -> None:
-    entered = []
-    with LOAD_LOCK, LOAD_LOCK:
-        other = threading.Thread(target=lambda: entered.append(LOAD_LOCK.acquire(blocking=False)))
-        other.start()
-        other.join()
-    assert entered == [False]

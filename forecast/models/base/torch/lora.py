@@ -1,4 +1,4 @@
-"""Training adapters in place of all weights, merged into them when it is over."""
+"""Low-rank adapters, trained in place of all weights and merged into them afterwards."""
 
 import re
 from collections.abc import Iterator
@@ -9,41 +9,21 @@ from torch import nn
 
 from forecast.core.errors import InvalidRequest, MissingLibrary
 from forecast.models.base.config import LoraConfig
-from forecast.models.base.torch_model import TorchModel
 
 _ADAPTABLE = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _SHOWN = 12  # names of layers in a message
 
 
-class LoraMixin(TorchModel):
-    """Trains adapters where `config.lora` asks for them, and all weights elsewhere.
+def with_adapters(
+    network: nn.Module, lora: LoraConfig, default: tuple[str, ...] | str
+) -> nn.Module:
+    """Freeze a network and put adapters beside some of its layers.
 
-    Low-rank adaptation is Hu et al. 2021, arXiv:2106.09685. What is saved afterwards is a
-    network like the one before: it needs neither peft nor the weights that it started from.
+    Low-rank adaptation is Hu et al. 2021, arXiv:2106.09685.
 
-    Attributes:
-        lora_targets: the layers that get an adapter where the configuration names none;
-            names of modules, whole or their last parts, or one regular expression for the
-            whole name. The default is every linear layer and convolution.
-    """
-
-    lora_targets: tuple[str, ...] | str = r".*"
-
-    def _before_training(self, network: nn.Module) -> nn.Module:
-        network = super()._before_training(network)
-        if self.config.lora is None:
-            return network
-        return _adapted(network, self.config.lora, self.lora_targets)
-
-    def _after_training(self, network: nn.Module) -> nn.Module:
-        if self.config.lora is not None:
-            network = network.merge_and_unload()  # type: ignore[operator]  # of a PeftModel
-            network.requires_grad_(True)
-        return super()._after_training(network)
-
-
-def _adapted(network: nn.Module, lora: LoraConfig, default: tuple[str, ...] | str) -> nn.Module:
-    """Freeze a network and put adapters beside the layers that are asked for.
+    Args:
+        default: the layers that get an adapter where the configuration names none: names of
+            modules, whole or their last parts, or one regular expression for the whole name.
 
     Raises:
         MissingLibrary: peft is not installed; training everything instead would be a surprise.
@@ -62,6 +42,12 @@ def _adapted(network: nn.Module, lora: LoraConfig, default: tuple[str, ...] | st
     with _embeddings_named(network):
         adapted: nn.Module = peft.get_peft_model(network, config)
     return adapted
+
+
+def merged(network: nn.Module) -> nn.Module:
+    """Merge the adapters into the weights: the result needs neither peft nor what it began as."""
+    plain: nn.Module = network.merge_and_unload()  # type: ignore[operator]  # of a PeftModel
+    return plain.requires_grad_(True)
 
 
 def _peft() -> ModuleType:

@@ -8,7 +8,7 @@ from torch import nn
 from forecast.core.errors import InvalidRequest, MissingLibrary
 from forecast.core.types import ForecastTask
 from forecast.models.base.config import LoraConfig
-from forecast.models.base.lora import LoraMixin
+from forecast.models.base.torch.model import TorchModel
 from tests.models.base.linear_model import LinearConfig, LinearModel, waves, weights_of
 
 TASK = ForecastTask(horizon=4, quantile_levels=())
@@ -21,7 +21,7 @@ def adapting(lora: LoraConfig | None, **options) -> LinearModel:
     return model
 
 
-def wrapped(model: LoraMixin, network: nn.Module) -> nn.Module:
+def wrapped(model: TorchModel, network: nn.Module) -> nn.Module:
     """The network as it is trained."""
     model.model_ = network
     return model._before_training(network)

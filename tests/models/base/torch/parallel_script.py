@@ -1,4 +1,4 @@
-"""What each of two processes does when `torchrun` starts it: see test_distributed.py.
+"""What each of two processes does when `torchrun` starts it: see test_parallel.py.
 
 Every scenario is a training of its own, with a group of its own. What it ends with is
 written to `<folder>/<scenario>.<rank>.pt`.
@@ -8,6 +8,7 @@ import faulthandler
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from torch import distributed
 from forecast.core.errors import ForecastError
 from forecast.core.types import Series
 from forecast.models.base.config import DistributedConfig, LoraConfig
-from forecast.models.base.distributed import DistributedMixin, process_group
-from forecast.models.base.ranks import rank
-from forecast.models.base.training import Progress
+from forecast.models.base.saved import Progress
+from forecast.models.base.torch.device import rank
+from forecast.models.base.torch.parallel import process_group
 from tests.models.base.linear_model import LinearConfig, LinearModel, waves, weights_of
 
 FOLDER = Path(sys.argv[1] if __name__ == "__main__" else "")
@@ -29,8 +30,8 @@ FSDP = DistributedConfig(strategy="fsdp", timeout_s=60)
 LORA = LoraConfig(rank=2, target_modules=("encoder",), modules_to_save=("head",))
 
 
-class SharedModel(DistributedMixin, LinearModel):
-    pass
+class SharedModel(LinearModel):
+    spec = replace(LinearModel.spec, distributed=True)
 
 
 class SpoiltModel(SharedModel):

@@ -1,7 +1,6 @@
 """How good forecasts were, in every measure of `core.accuracy`."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -16,30 +15,24 @@ HeldOut = tuple[Series, FloatArray]
 """A series cut short, and what came after the cut: [C, H]."""
 
 Rows = npt.NDArray[np.int64] | slice
+Predict = Callable[[Sequence[Series], ForecastTask], list[Forecast]]
 
 
-class MetricsMixin(ABC):
-    """Measures how good forecasts are, of whatever has a `predict` like that of a model."""
+def evaluate(predict: Predict, test: Sequence[Series], task: ForecastTask) -> dict[str, float]:
+    """Forecast the last `task.horizon` steps of each series from those before, and measure.
 
-    @abstractmethod
-    def predict(self, batch: Sequence[Series], task: ForecastTask) -> list[Forecast]:
-        """Forecast every series of a batch, in order."""
+    Returns:
+        Every metric of `Errors.measure`.
 
-    def evaluate(self, test: Sequence[Series], task: ForecastTask) -> dict[str, float]:
-        """Forecast the last `task.horizon` steps of each series from those before, and measure.
-
-        Returns:
-            Every metric of `Errors.measure`.
-
-        Raises:
-            BadData: a series is too short to hold out so many steps.
-        """
-        cut = [hold_out(series, task.horizon) for series in test]
-        return measure(cut, self.predict([past for past, _ in cut], task))
+    Raises:
+        BadData: a series is too short to hold out so many steps.
+    """
+    cut = [hold_out(series, task.horizon) for series in test]
+    return measure(cut, predict([past for past, _ in cut], task))
 
 
 def hold_out(series: Series, horizon: int) -> HeldOut:
-    """Cut the last `horizon` steps off; covariates known ahead stay known.
+    """Cut the last `horizon` steps off; known covariates keep their future.
 
     Raises:
         BadData: nothing would be left to forecast from.

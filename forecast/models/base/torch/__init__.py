@@ -1,0 +1,1 @@
+"""What families whose model is a torch network share; the only files here that import torch."""
