@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from forecast.core.times import Moment, shown, to_datetime64
-from forecast.core.types import CovariateArray, FloatArray, Series, is_categorical
+
+if TYPE_CHECKING:  # types.py imports pandas, which the store does without
+    from forecast.core.types import CovariateArray, FloatArray, Series
 
 _LEAKING = 0.999  # absolute correlation, step by step
 _MIN_STEPS = 8  # that both have; two or three points lie on a line by chance
@@ -124,7 +126,7 @@ def _doubt_of_root(root: Root, as_of: np.datetime64) -> str | None:
     )
 
 
-def leaking(series: Sequence[Series]) -> tuple[str, ...]:
+def leaking(series: "Sequence[Series]") -> tuple[str, ...]:
     """Warn of each known future covariate that follows the target: target leakage.
 
     Its future values are unlikely to be known before those of the target.
@@ -137,14 +139,14 @@ def leaking(series: Sequence[Series]) -> tuple[str, ...]:
     return tuple(_leakage_warning(name, item_ids) for name, item_ids in found.items())
 
 
-def _follows_target(covariate: CovariateArray, target: FloatArray) -> bool:
+def _follows_target(covariate: "CovariateArray", target: "FloatArray") -> bool:
     """Whether a covariate [T] follows a channel of the target [C, T] step by step."""
-    if is_categorical(covariate):
+    if covariate.dtype.kind in "UO":  # categories
         return False
     return any(_follows(covariate, channel) for channel in target)
 
 
-def _follows(covariate: FloatArray, channel: FloatArray) -> bool:
+def _follows(covariate: "FloatArray", channel: "FloatArray") -> bool:
     known = np.isfinite(covariate) & np.isfinite(channel)
     if np.count_nonzero(known) < _MIN_STEPS:
         return False

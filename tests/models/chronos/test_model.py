@@ -9,6 +9,8 @@ from forecast.core.errors import BackendUnavailable, BadData, InvalidRequest, Mo
 from forecast.core.types import ForecastTask
 from forecast.models.chronos.model import ChronosModel
 from forecast.models.chronos.spec import SPEC, ChronosOptions
+from forecast.serving.limits import ServingLimits
+from forecast.serving.loaded import Loader, Weights
 from tests.models.chronos.walks import assert_same, walk, with_covariates
 
 TASK = ForecastTask(12)
@@ -205,14 +207,16 @@ def test_the_spec_promises_all_that_any_kind_can_do(models):
 
 
 def test_checkpoints_loaded_by_several_threads_at_once_are_whole(folders, models):
-    """The library's loading is not thread-safe: without the lock this fails."""
+    """The library's loading is not thread-safe: without the lock of `Loader` this fails."""
+    loader = Loader(SPEC, ServingLimits(), {"device": "cpu"}, None, None)
     answers: dict[int, object] = {}
     barrier = threading.Barrier(6)
 
     def load(number: int, kind: str) -> None:
         barrier.wait()
-        model = ChronosModel.load_model(folders[kind], device="cpu")
-        answers[number] = (kind, model.predict([walk(60)], TASK)[0])
+        loaded = loader.load(Weights(path=folders[kind]), {})
+        answers[number] = (kind, loaded.model.predict([walk(60)], TASK)[0])
+        loaded.close(0)
 
     threads = [
         threading.Thread(target=load, args=(number, kind))

@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from forecast.models.lstm.network import SegmentLstm, Shape
+from forecast.models.lstm.network import SegmentLstm
 from tests.models.lstm.waves import config_of
+
+ALONE = {"channels": 1, "covariates": 0, "known": 0}
+TOGETHER = {"channels": 3, "covariates": 2, "known": 1}
 
 
 def sigmoid(values):
@@ -69,7 +72,7 @@ class ByHand:
 def network_of(shape, **changes):
     torch.manual_seed(0)
     config = config_of(context_length=10, horizon=7, hidden_dim=5, **changes)
-    network = SegmentLstm(shape, config).eval()
+    network = SegmentLstm(config, **shape).eval()
     for weight in (network.line.weight, network.effects):
         torch.nn.init.normal_(weight, std=0.3)
     return network, ByHand(network, config.segment_length, 7, 1 + len(config.quantile_levels))
@@ -77,13 +80,13 @@ def network_of(shape, **changes):
 
 def inputs_of(shape, future=7):
     torch.manual_seed(1)
-    sizes = ((3, shape.channels, 10), (3, shape.covariates, 10), (3, shape.known_ahead, future))
+    sizes = ((3, shape["channels"], 10), (3, shape["covariates"], 10), (3, shape["known"], future))
     return [torch.randn(size) for size in sizes]
 
 
 @pytest.mark.parametrize("future", [7, 5])
 @pytest.mark.parametrize("segment_length", [1, 4, 16])
-@pytest.mark.parametrize("shape", [Shape(1, 0, 0), Shape(3, 2, 1)])
+@pytest.mark.parametrize("shape", [ALONE, TOGETHER])
 def test_channels_that_are_joined_are_forecast_as_described(shape, segment_length, future):
     network, by_hand = network_of(shape, segment_length=segment_length)
     inputs = inputs_of(shape, future)
@@ -95,8 +98,8 @@ def test_channels_that_are_joined_are_forecast_as_described(shape, segment_lengt
 
 
 def test_channels_that_are_independent_are_forecast_alone_and_known_by_their_number():
-    network, by_hand = network_of(Shape(3, 2, 1), channel_mode="independent")
-    inputs = inputs_of(Shape(3, 2, 1))
+    network, by_hand = network_of(TOGETHER, channel_mode="independent")
+    inputs = inputs_of(TOGETHER)
     with torch.no_grad():
         answers = network(*inputs).numpy()
     for number, answer in enumerate(answers):

@@ -46,7 +46,8 @@ def test_a_network_with_covariates_starts_as_the_one_without(model):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         mixing = with_mixing(model.network, features).eval()
-    contexts = Contexts.of([promoted(64, horizon=16)], 32, 16, features)
+    series = features.with_training_scales(promoted(64, horizon=16))
+    contexts = Contexts.of([series], 32, 16, features)
     past = torch.from_numpy(contexts.past.astype(np.float32))
     seen = torch.ones_like(past, dtype=torch.bool)
     ahead = torch.from_numpy(contexts.ahead.astype(np.float32))

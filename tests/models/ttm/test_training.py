@@ -12,11 +12,11 @@ from forecast.core.errors import InvalidRequest
 from forecast.core.frequency import Frequency
 from forecast.core.types import ForecastTask, Series
 from forecast.models.base.config import LoraConfig
+from forecast.models.base.scaling import Scaler
 from forecast.models.base.torch.training import Batch
 from forecast.models.ttm.model import TTMModel
 from forecast.models.ttm.spec import TTMConfig
 from forecast.models.ttm.tiny import write_tiny
-from forecast.models.ttm.training import Standard
 from tests.models.ttm.waves import wave
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft
@@ -90,8 +90,9 @@ def test_where_trend_and_rest_are_apart_it_is_the_librarys_loss_of_the_whole(fol
     network = model.network
     network.trend_loss_weight = network.residual_loss_weight = 0.0
     batch = windows_of(model)
-    standard = Standard.of(batch.past, batch.past_observed)  # the library's loss is in these units
-    batch = replace(batch, past=standard.apply(batch.past), future=standard.apply(batch.future))
+    scaler = Scaler.of(batch.past, batch.past_observed)  # the library's loss is in these units
+    past, future = (scaler.apply(one).float() for one in (batch.past, batch.future))
+    batch = replace(batch, past=past, future=future)
     torch.testing.assert_close(
         model._training_loss(network, batch), loss_of_library(model, batch), **CLOSE
     )

@@ -164,6 +164,8 @@ class NetworkModel(TorchModel):
     def capabilities(self) -> Capabilities:
         """What the family can do, less what this network was not trained for."""
         able, features = self.spec.capabilities, self.features
+        if self.model_ is None:
+            return able
         if features is not None:
             able = replace(
                 able,
@@ -171,8 +173,6 @@ class NetworkModel(TorchModel):
                 past_covariates=able.past_covariates and bool(features.covariates),
                 future_covariates=able.future_covariates and bool(features.known_ahead),
             )
-        if self.model_ is None:
-            return able
         lengths = self._loaded_lengths()
         return replace(
             able,
@@ -187,7 +187,7 @@ class NetworkModel(TorchModel):
 
     def check(self, series: Series, task: ForecastTask) -> None:
         super().check(series, task)
-        if self.features is not None:
+        if self.features is not None and self.model_ is not None:
             ignore = getattr(task.options, "ignore_covariates", False)
             self.features.check(series, ignore_covariates=ignore)
 
