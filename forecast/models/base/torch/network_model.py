@@ -294,7 +294,7 @@ class NetworkModel(TorchModel):
             return
         if self._is_new:
             self.features = self._measure(train)
-        else:
+        elif self.network is not None:  # raises ModelNotReady without weights to tune
             self.features.check_training(train)
 
     def _training_network(self, train: Sequence[Series]) -> nn.Module:  # noqa: ARG002
